@@ -1,0 +1,51 @@
+"""Who is asking, where, and under which request id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_ACCOUNT_ID = "000000000000"
+DEFAULT_REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """The caller's account and region, and the id of this request.
+
+    `account_id` is 12 digits and `region` a name such as `eu-west-1`, both from the request's SigV4 credential scope.
+    `request_id` is a lower-case UUID and becomes the `x-amzn-RequestId` header and, for an invoke, the function's own
+    request id. `access_key_id` is None for an unsigned request. `endpoint_url` is the scheme and authority that the client
+    used, for URLs in responses that have to lead back here (code locations).
+    """
+
+    account_id: str
+    region: str
+    request_id: str
+    operation: str
+    access_key_id: str | None = None
+    endpoint_url: str | None = None
+    trace_header: str | None = None
+
+    @property
+    def partition(self) -> str:
+        """The partition that the region belongs to, as it stands in ARNs."""
+        return partition_of(self.region)
+
+
+def partition_of(region: str) -> str:
+    """`aws`, or the partition of a region in China, GovCloud, the isolated regions or the European Sovereign Cloud."""
+    for prefix, partition in _PARTITIONS:
+        if region.startswith(prefix):
+            return partition
+    return "aws"
+
+
+_PARTITIONS = (
+    ("cn-", "aws-cn"),
+    ("us-gov-", "aws-us-gov"),
+    ("us-isob-", "aws-iso-b"),
+    ("us-isof-", "aws-iso-f"),
+    ("us-iso-", "aws-iso"),
+    ("eu-isoe-", "aws-iso-e"),
+    ("eusc-", "aws-eusc"),
+)

@@ -1,0 +1,81 @@
+"""How the data plane is set up: values with AWS's defaults, each overridable by the host's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig:
+    """Settings of a `RuntimeService` and its executor.
+
+    `idle_timeout_s` is how long an environment stays warm without work. `init_timeout_s` is AWS's limit on the init phase of
+    an on-demand environment (10 s: lambda/latest/dg/lambda-runtime-environment.md). `concurrency_limit` is the account's pool
+    in a region. `cache_dir` holds unpacked code; None means a temporary directory that is removed on stop.
+    `runtime_mismatch` says what happens when the exact interpreter of a runtime is missing: `warn` runs the nearest one and
+    says so in the function's log, `error` fails the version. `isolation` is `auto` (what the machine allows) or `none`.
+    """
+
+    endpoint_url: str | None = None
+    idle_timeout_s: float = 600.0
+    init_timeout_s: float = 10.0
+    shutdown_timeout_s: float = 2.0
+    concurrency_limit: int = 1000
+    max_response_bytes: int = 6_291_556
+    max_streamed_response_bytes: int = 200 * 1024 * 1024
+    cache_dir: Path | None = None
+    runtime_mismatch: str = "warn"
+    isolation: str = "auto"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Anything else, as `NAME: value`, e.g. `LAMBDA_PYTHON3_12=/path/to/python`."""
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, str], **overrides: object) -> RuntimeConfig:
+        """Read the `LAMBDA_*` names from a host's settings.
+
+        Raises ValueError that names the setting when a value cannot be used.
+        """
+        values: dict[str, object] = {"settings": dict(settings)}
+        for name, (attribute, convert) in _SETTINGS.items():
+            if (text := settings.get(name)) not in (None, ""):
+                try:
+                    values[attribute] = convert(text)
+                except ValueError as error:
+                    raise ValueError(f"setting {name}={text!r}: {error}") from None
+        values.update(overrides)
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise ValueError("must be a number above 0")
+    return number
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("must be a whole number of at least 0")
+    return number
+
+
+def _one_of(*words: str):  # type: ignore[no-untyped-def]
+    def convert(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text
+
+    return convert
+
+
+_SETTINGS = {
+    "LAMBDA_KEEPALIVE_S": ("idle_timeout_s", _positive),
+    "LAMBDA_INIT_TIMEOUT_S": ("init_timeout_s", _positive),
+    "LAMBDA_LIMITS_CONCURRENT_EXECUTIONS": ("concurrency_limit", _count),
+    "LAMBDA_CACHE_DIR": ("cache_dir", Path),
+    "LAMBDA_RUNTIME_MISMATCH": ("runtime_mismatch", _one_of("warn", "error")),
+    "LAMBDA_ISOLATION": ("isolation", _one_of("auto", "none")),
+}

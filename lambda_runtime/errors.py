@@ -1,0 +1,31 @@
+"""Why the data plane did not run a function. The control plane turns each into the error that AWS gives."""
+
+from __future__ import annotations
+
+
+class RuntimeServiceError(Exception):
+    """Base of all errors that `RuntimeService` raises on purpose."""
+
+
+class VersionNotDeployed(RuntimeServiceError):
+    """No version with this ARN is known here."""
+
+
+class VersionFailed(RuntimeServiceError):
+    """The version cannot run: `code` is a StateReasonCode of the model, the message says what to do about it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Throttled(RuntimeServiceError):
+    """No environment may run now; `reason` is a value of the model's ThrottleReason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ServiceStopped(RuntimeServiceError):
+    """The service is stopping and takes no more work."""

@@ -1,0 +1,126 @@
+"""The interface between the data plane and the place where functions run.
+
+An executor prepares a version once, then starts any number of sandboxes for it. It is registered under the entry-point group
+`lambda_runtime.executors` and is created with the runtime's settings. All methods are called on the runtime's event loop;
+blocking work belongs into threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lambda_runtime.types import FunctionVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One thing that a sandbox can or cannot enforce on this machine: for `doctor` and for warnings in a function's log."""
+
+    name: str
+    """`file isolation`, `process isolation`, `memory limit`, `python3.12`, …"""
+    available: bool
+    detail: str
+    """What is used, or what is missing and what follows from that."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How the main process of a sandbox ended: an exit code, or a signal number."""
+
+    code: int | None = None
+    signal: int | None = None
+    out_of_memory: bool = False
+
+
+@dataclass(slots=True)
+class SandboxSpec:
+    """What differs from one environment of a version to the next."""
+
+    environment_id: str
+    runtime_api: str
+    """`host:port` of this environment's own Runtime API, as the code inside can reach it."""
+    variables: Mapping[str, str]
+    """The complete environment of the process: nothing else may leak in."""
+    on_output: Callable[[bytes], None]
+    """Called on the loop with what the processes inside wrote to stdout, stderr and the telemetry log descriptor."""
+
+
+class Sandbox(Protocol):
+    """A running place for one execution environment."""
+
+    exited: asyncio.Future[ExitStatus]
+    """Done when the main process ended, for whatever reason, and everything it wrote went to `on_output`."""
+
+    def drain_output(self) -> None:
+        """Hand everything written so far to `on_output`, now. Never waits."""
+        ...
+
+    def max_memory_mib(self) -> int | None:
+        """The most memory that the sandbox's processes used so far; None when the machine does not tell."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask the processes inside to end (SIGTERM)."""
+        ...
+
+    def kill(self) -> None:
+        """End every process inside, now. May be called in any state, twice; `exited` follows."""
+        ...
+
+
+@dataclass(slots=True)
+class PreparedVersion:
+    """A version that can be started: its code is unpacked, its interpreter found.
+
+    `variables` are what the executor adds to the environment (`LAMBDA_RUNTIME_DIR`, `PATH`, …); `warnings` go to the
+    function's log when an environment starts. Executors subclass it to keep more.
+    """
+
+    version: FunctionVersion
+    variables: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    runtime_version: str = ""
+    """For the INIT_START line: `python:3.12.v1` and the like."""
+
+
+class RuntimeExecutor(Protocol):
+    """Where functions run: `process`, `docker`, or a third party's."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Make ready; quick, and nothing is started that no function asked for."""
+        ...
+
+    async def stop(self) -> None:
+        """Kill what still runs and leave no process, mount or file behind. May be called twice."""
+        ...
+
+    def capabilities(self) -> list[Capability]:
+        """What this executor can do and enforce on this machine."""
+        ...
+
+    def runtime_api_host(self) -> str:
+        """The address that Runtime API listeners have to bind so that sandboxes reach them, e.g. `127.0.0.1`."""
+        ...
+
+    async def prepare(self, version: FunctionVersion) -> PreparedVersion:
+        """Unpack code and layers, find the interpreter or image.
+
+        Raises `lambda_runtime.errors.VersionFailed` with a StateReasonCode (`InvalidRuntime`, `InvalidZipFileException`, …).
+        """
+        ...
+
+    async def release(self, prepared: PreparedVersion) -> None:
+        """The version will not be started again; unpacked code that no other prepared version uses may go."""
+        ...
+
+    async def start_sandbox(self, prepared: PreparedVersion, spec: SandboxSpec) -> Sandbox:
+        """Start the processes of one environment. Returns as soon as they are under way, not when they are initialised.
+
+        Cancelling the call leaves nothing behind. Raises OSError when the machine cannot start one.
+        """
+        ...
