@@ -1,6 +1,6 @@
 """Writes the generated files of lambda_provider/api/. Run by `script/codegen`; imports nothing of what it writes.
 
-Input: the installed botocore's model of Lambda, and `spec_patches.json` (JSON Patch, RFC 6902; the reason for each is in
+Input: the installed botocore's model of Lambda, and `spec_patches.json` (JSON Patch, RFC 6902; the reasons are in
 `spec_patches.md`). Output: `service.json` (the patched model without its documentation, and the hash of botocore's
 model), `shapes.py`, `exceptions.py` and `interface.py`, in the form that `ruff format` gives them.
 """
@@ -158,7 +158,7 @@ def _exceptions_module(shapes: Model) -> Iterator[str]:
         yield from ("", "", f"class {name}(LambdaError):")
         yield f'    code = "{name}"'
         yield f"    status_code = {shape['error']['httpStatusCode']}"
-        yield "    members = (" + ", ".join(f'"{member}"' for member in shape["members"]) + ")"
+        yield "    members = (" + ", ".join(f'"{member}"' for member in shape["members"]) + ")"  # always several
         if headers:
             pairs = (f'"{member}": "{header}"' for member, header in headers.items())
             yield "    headers = {" + ", ".join(pairs) + "}"

@@ -9,6 +9,7 @@ The typed dictionaries are loaded when one is asked for at run time; annotations
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lambda_provider.api.errors import *  # noqa: F403
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from lambda_provider.api import shapes
-
-    try:
-        return getattr(shapes, name)
-    except AttributeError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    # Not `from . import shapes`: that asks this function for `shapes` first, without end.
+    if not name.startswith("_"):
+        shapes = import_module(f"{__name__}.shapes")
+        if name in shapes.__all__:
+            return getattr(shapes, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,8 +16,8 @@ class LambdaError(Exception):
     `code` goes into `x-amzn-ErrorType`, `status_code` is the HTTP status. `members` are the members of the error structure
     in the order of the model; the one that holds the text is `Message` or `message`, as the model has it, and `headers` says
     which members travel as a header. `Type` is "User" for a 4xx and "Service" for a 5xx if the error has that member.
-    A member given as None is left out of the answer: some operations send no `Type` (recorded:
-    TestLambdaConcurrency and code signing scenarios).
+    A member given as None is left out of the answer: some operations send no `Type` (recorded for
+    PutFunctionConcurrency and the code signing configurations).
     """
 
     code: ClassVar[str]
