@@ -1,0 +1,214 @@
+"""The provider as an ASGI application: Lambda's requests are answered here, any other goes to the application behind.
+
+This is on the way of every invoke, so it does little: no framework, one dict for the headers, the body as it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from lambda_provider.api.errors import LambdaError, RequestEntityTooLargeException
+from lambda_provider.wire import MAX_JSON_BODY_BYTES, HttpRequest, HttpResponse
+from lambda_provider.wire.serializer import error_response
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+INTERNAL_PREFIX = "/_lambda/"
+BODY_IDLE_TIMEOUT_S = 30.0
+"""How long a client may stop in the middle of a request body."""
+
+_SIGNED = "/aws4_request"
+
+
+class Wire(Protocol):
+    """Requests in, responses out: `lambda_provider.wire.LambdaWire`."""
+
+    def matches(self, method: str, path: str) -> bool:
+        """Is this a path of the Lambda API?"""
+        ...
+
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer a request; errors are responses too."""
+        ...
+
+
+class Behind(Protocol):
+    """Where requests for other services go; `service` is the signing name of the request, or empty."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, *, service: str = "") -> None: ...
+
+
+class RequestTimeoutException(LambdaError):
+    """The body of a request stopped half-way. AWS only closes the connection; we say why."""
+
+    code = "RequestTimeoutException"
+    status_code = 408
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+class LambdaApplication:
+    """ASGI application in front of a wire.
+
+    A signed request is Lambda's if its credential scope says so, whatever its path: an S3 bucket may be called `2015-03-31`.
+    An unsigned one, or one with a broken scope, is Lambda's if its path is. `internal` answers paths under `/_lambda/`.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        *,
+        behind: Behind | None = None,
+        internal: Callable[[HttpRequest], Awaitable[HttpResponse]] | None = None,
+    ) -> None:
+        self._wire = wire
+        self._behind = behind
+        self._internal = internal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await _not_http(scope, receive, send)
+            return
+        headers = _headers(scope["headers"])
+        path = scope["raw_path"].decode("latin-1")
+        query = scope["query_string"].decode("latin-1")
+        method = scope["method"]
+        handle: Callable[[HttpRequest], Awaitable[HttpResponse]] = self._wire.handle
+        service = signing_service(headers.get("authorization", ""), query)
+        if service != "lambda":
+            if self._internal is not None and path.startswith(INTERNAL_PREFIX):
+                handle = self._internal
+            elif self._behind is not None and (service or not self._wire.matches(method, path)):
+                await self._behind(scope, receive, send, service=service)
+                return
+        try:
+            body = await _receive_body(receive, headers.get("content-length"))
+        except ClientGone:
+            return
+        except RequestEntityTooLargeException as error:
+            response = error_response(error, str(uuid.uuid4()))
+        except TimeoutError:
+            late = RequestTimeoutException("The request body did not arrive in time.")
+            response = error_response(late, str(uuid.uuid4()))
+            response.headers.append(("connection", "close"))
+        else:
+            response = await handle(HttpRequest(method, path, query, headers, body))
+        await _send_response(response, receive, send)
+
+
+def signing_service(authorization: str, query: str) -> str:
+    """The service in the credential scope of a SigV4 request, in lower case; empty if there is none or it is broken."""
+    scope = credential_scope(authorization, query)
+    if not scope.endswith(_SIGNED):
+        return ""
+    return scope[: -len(_SIGNED)].rpartition("/")[2].lower()
+
+
+def credential_scope(authorization: str, query: str) -> str:
+    """`KEY/DATE/REGION/SERVICE/aws4_request` of a SigV4 request as it was sent, or an empty string."""
+    start = authorization.find("Credential=")
+    if start >= 0:
+        return authorization[start + 11 :].partition(",")[0].strip()
+    if "X-Amz-Credential=" in query:
+        return unquote(query.partition("X-Amz-Credential=")[2].partition("&")[0])
+    return ""
+
+
+async def receive_body_part(receive: Receive) -> tuple[bytes, bool]:
+    """The next part of a request body, and whether more follows.
+
+    Raises `ClientGone`, and `TimeoutError` when nothing came for `BODY_IDLE_TIMEOUT_S`.
+    """
+    async with asyncio.timeout(BODY_IDLE_TIMEOUT_S):
+        message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def _receive_body(receive: Receive, content_length: str | None) -> bytes:
+    if content_length is not None and len(content_length) > 7 and int(content_length) > MAX_JSON_BODY_BYTES:
+        raise _too_large()
+    body, more = await receive_body_part(receive)
+    if not more:
+        return body
+    parts = [body]
+    size = len(body)
+    while more:
+        body, more = await receive_body_part(receive)
+        parts.append(body)
+        size += len(body)
+        if size > MAX_JSON_BODY_BYTES:
+            # The server reads and forgets what still comes, so the client gets to see the answer.
+            raise _too_large()
+    return b"".join(parts)
+
+
+def _too_large() -> RequestEntityTooLargeException:
+    return RequestEntityTooLargeException(f"Request must be smaller than {MAX_JSON_BODY_BYTES} bytes")
+
+
+def _headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name = raw_name.decode("latin-1")
+        value = raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+async def _send_response(response: HttpResponse, receive: Receive, send: Send) -> None:
+    body = response.body
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    if isinstance(body, bytes):
+        headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        return
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    stream = asyncio.ensure_future(_send_stream(body, send))
+    gone = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait({stream, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (stream, gone):
+            if not task.done():
+                task.cancel()
+        await asyncio.gather(stream, gone, return_exceptions=True)
+    if not stream.cancelled() and (error := stream.exception()) is not None:
+        # The head is out: the server ends the connection, so that the client sees an incomplete response.
+        logger.error("a streamed response broke off", exc_info=error)
+
+
+async def _send_stream(body: AsyncIterator[bytes], send: Send) -> None:
+    try:
+        async for chunk in body:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        if (close := getattr(body, "aclose", None)) is not None:
+            await close()
+
+
+async def _not_http(scope: Scope, receive: Receive, send: Send) -> None:
+    """Lifespan events are acknowledged; websockets are refused."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,140 @@
+"""The Host protocol for the standalone gateway: every other AWS service is moto's, in a child process."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lambda_provider.host import FunctionCredentials, LogEvent, ServiceUnavailable
+from lambda_provider.hosts.credentials import account_of, issue_credentials
+from lambda_provider.hosts.moto_process import MotoProcess
+from lambda_provider.hosts.proxy import MotoProxy
+from lambda_provider.hosts.telemetry import Telemetry
+from lambda_provider.hosts.upstream import Upstream
+
+
+class StandaloneHost:
+    """The host when there is no emulator around us.
+
+    Settings are the process's environment variables. Requests that are not Lambda's go to `behind`; the first one starts moto,
+    and so does the first client. Without moto installed these raise `ServiceUnavailable`, answer 503, and logs stay in memory,
+    the oldest dropped. Methods may be called from any thread once `start` is done.
+    """
+
+    name = "standalone"
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self.settings: Mapping[str, str] = dict(os.environ if settings is None else settings)
+        self.moto = MotoProcess(self.settings)
+        self._upstream = Upstream("127.0.0.1", self.moto.port)
+        self.telemetry = Telemetry(self.moto, self._upstream)
+        self.behind = MotoProxy(self.moto, self._upstream, self.telemetry)
+        self._url = ""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting: asyncio.Future[None] | None = None
+        self._clients: dict[tuple[str, str, str], Any] = {}
+        self._clients_lock = threading.Lock()
+
+    async def start(self, url: str) -> None:
+        """`url` is where the gateway listens. Starts no process."""
+        self._url = url
+        self._loop = asyncio.get_running_loop()
+
+    async def stop(self) -> None:
+        """End moto, and with it what the other services held. May be called twice."""
+        await self.telemetry.stop()
+        self._upstream.close()
+        await self.moto.stop()
+
+    @staticmethod
+    def account_of(access_key_id: str) -> str | None:
+        """The account that an access key stands for, if the key says so itself."""
+        return account_of(access_key_id)
+
+    def services(self) -> Mapping[str, Any]:
+        """What runs, for the health page."""
+        moto: dict[str, Any] = {"state": "running" if self.moto.running else "starting" if self.moto.wanted else "idle"}
+        if importlib.util.find_spec("moto") is None:
+            moto["state"] = "not installed"
+        moto.update(pid=self.moto.pid, starts=self.moto.starts, dropped_log_events=self.telemetry.dropped_events)
+        return {"lambda": {"state": "running"}, "moto": moto}
+
+    # The Host protocol
+
+    def connect_to(self, service: str, *, account_id: str, region: str) -> Any:
+        """A botocore client that talks to moto directly, kept for the next caller; for `lambda`, to the gateway.
+
+        The first call for a service takes some 50 ms, and the first request waits for moto to start.
+        """
+        if service != "lambda":
+            if importlib.util.find_spec("moto") is None:
+                raise ServiceUnavailable(f"{service} needs moto: pip install 'lambda-provider[standalone]'")
+            self._on_loop(self._start_moto)
+        key = (service, account_id, region)
+        with self._clients_lock:
+            if key not in self._clients:
+                url = self._url if service == "lambda" else self.moto.url
+                self._clients[key] = _make_client(service, account_id, region, url)
+            return self._clients[key]
+
+    def function_endpoint_url(self) -> str | None:
+        """The gateway itself, or `LAMBDA_FUNCTION_ENDPOINT_URL` for functions that see it under another name."""
+        return self.settings.get("LAMBDA_FUNCTION_ENDPOINT_URL") or self._url or None
+
+    def issue_credentials(self, *, role_arn: str, account_id: str, region: str) -> FunctionCredentials:
+        """Temporary credentials that the gateway and moto see as `account_id`'s; nothing is stored."""
+        return issue_credentials(account_id)
+
+    def put_log_events(
+        self, *, account_id: str, region: str, log_group: str, log_stream: str, events: Sequence[LogEvent]
+    ) -> None:
+        """Append to a stream; see `telemetry` for when it is delivered."""
+        self._on_loop(self.telemetry.add_logs, account_id, region, log_group, log_stream, events)
+
+    def put_metric_data(
+        self, *, account_id: str, region: str, namespace: str, metrics: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Record metrics; see `telemetry` for when they are delivered."""
+        self._on_loop(self.telemetry.add_metrics, account_id, region, namespace, metrics)
+
+    def _start_moto(self) -> None:
+        self._starting = asyncio.ensure_future(self.moto.ready())
+        # Who needs moto asks for it and gets the error then.
+        self._starting.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _on_loop(self, function: Callable[..., None], *arguments: Any) -> None:
+        if self._loop is None:
+            raise RuntimeError("the host was not started")
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if here:
+            function(*arguments)
+        else:
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _make_client(service: str, account_id: str, region: str, url: str) -> Any:
+    """A client that reads nothing of the developer's own AWS configuration."""
+    from botocore.config import Config
+    from botocore.exceptions import UnknownServiceError
+    from botocore.session import Session
+
+    nothing = {"profile": None, "config_file": os.devnull, "credentials_file": os.devnull}
+    session = Session(session_vars={name: (None, None, value, None) for name, value in nothing.items()})
+    try:
+        return session.create_client(
+            service,
+            region_name=region,
+            endpoint_url=url,
+            aws_access_key_id=account_id,
+            aws_secret_access_key="lambda-provider",
+            config=Config(s3={"addressing_style": "path"}, max_pool_connections=50),
+        )
+    except UnknownServiceError as error:
+        raise ServiceUnavailable(str(error)) from error

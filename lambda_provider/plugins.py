@@ -1,0 +1,25 @@
+"""Plugins on entry points: found by name, loaded when chosen, and named in what goes wrong."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+HOSTS = "lambda_provider.hosts"
+EXECUTORS = "lambda_runtime.executors"
+
+
+class PluginError(Exception):
+    """A plugin that was asked for is not installed, or cannot be loaded; the message says which ones are there."""
+
+
+def load_plugin(group: str, name: str) -> Any:
+    """The object that the entry point `name` of `group` refers to. Raises `PluginError`."""
+    installed = {point.name: point for point in entry_points(group=group)}
+    if name not in installed:
+        known = ", ".join(sorted(installed)) or "none; is the package installed? (script/bootstrap)"
+        raise PluginError(f"no plugin {name!r} in the entry-point group {group}; installed: {known}")
+    try:
+        return installed[name].load()
+    except Exception as error:
+        raise PluginError(f"plugin {name!r} ({installed[name].value}) cannot be loaded: {error!r}") from error
