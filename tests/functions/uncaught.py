@@ -1,0 +1,5 @@
+"""Raises what the event says."""
+
+
+def handler(event, context):
+    raise Exception("Failed: " + event["error_msg"])

@@ -1,0 +1,64 @@
+"""Fixtures of the scenarios: whom they talk to, and functions deployed under names of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from .harness import targets
+from .harness.functions import archive
+from .harness.plugin import *  # noqa: F403  (hooks and fixtures)
+
+
+@pytest.fixture(scope="session")
+def aws(request: pytest.FixtureRequest) -> targets.Target:
+    """The gateway of this test session, or AWS with `--target aws`."""
+    target = request.config.stash.get(AWS_TARGET, None)  # noqa: F405
+    return target or targets.gateway(request.getfixturevalue("gateway").url)
+
+
+@pytest.fixture
+def new_name(aws: targets.Target) -> Iterator[Callable[..., str]]:
+    """Names of functions that nobody else uses; what is deployed under them goes when the test ends."""
+    names: list[str] = []
+
+    def new(prefix: str = "scenario") -> str:
+        names.append(f"{prefix}-{uuid.uuid4().hex[:10]}")
+        return names[-1]
+
+    yield new
+    for name in names:
+        with contextlib.suppress(aws.lambda_.exceptions.ResourceNotFoundException):
+            aws.lambda_.delete_function(FunctionName=name)
+
+
+@pytest.fixture
+def create(aws: targets.Target, new_name: Callable[..., str]) -> Callable[..., dict[str, Any]]:
+    """`create("echo.py", Timeout=5)` creates a function of a file of tests/functions and answers CreateFunction's response.
+
+    Without `Code` the file is zipped as `handler.py` (or the handler's module); `wait=True` waits until it is active.
+    """
+
+    def create_function(source: str = "echo.py", *, wait: bool = True, **parameters: Any) -> dict[str, Any]:
+        parameters.setdefault("FunctionName", new_name())
+        parameters.setdefault("Role", aws.role_arn)
+        if "ImageUri" not in parameters.get("Code", {}):
+            parameters.setdefault("Runtime", "python3.12")
+            parameters.setdefault("Handler", "handler.handler")
+        if "Code" not in parameters:
+            parameters["Code"] = {"ZipFile": archive(source, parameters["Handler"])}
+        response = aws.lambda_.create_function(**parameters)
+        if wait:
+            active(aws, response["FunctionName"])
+        return response
+
+    return create_function
+
+
+def active(aws: targets.Target, name: str) -> None:
+    """Wait until a function can be invoked and updated."""
+    aws.lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})

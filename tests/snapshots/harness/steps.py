@@ -1,0 +1,46 @@
+"""Small words that scenarios are written in."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from .targets import Target
+
+NOT_BUILT_YET = 501
+
+
+def refused(call: Any, **parameters: Any) -> ClientError:
+    """The error that AWS answers a call with; fails when there is none."""
+    try:
+        response = call(**parameters)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == NOT_BUILT_YET:
+            raise
+        return error
+    raise AssertionError(f"no error but {response}")
+
+
+def updated(target: Target, name: str) -> None:
+    """Wait until a function's update is through."""
+    target.lambda_.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+
+
+def all_pages(target: Target, operation: str, member: str, **parameters: Any) -> list[dict[str, Any]]:
+    """The members of all pages of a listing."""
+    return target.lambda_.get_paginator(operation).paginate(**parameters).build_full_result()[member]
+
+
+def payload(response: dict[str, Any]) -> Any:
+    """The parsed payload of an Invoke that must not have failed."""
+    text = response["Payload"].read()
+    assert "FunctionError" not in response, text
+    return json.loads(text)
+
+
+def log_lines(response: dict[str, Any], *, keepends: bool = False) -> list[str]:
+    """The lines of an Invoke's LogResult."""
+    return base64.b64decode(response["LogResult"]).decode().splitlines(keepends)

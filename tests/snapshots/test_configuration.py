@@ -1,0 +1,184 @@
+"""Parts of a function's configuration, and limits on what is accepted."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+import pytest
+
+from .harness.functions import archive, zipped
+from .harness.plugin import recorded
+from .harness.steps import refused, updated
+
+pytestmark = pytest.mark.scenario
+api = partial(recorded, "lambda_api.json")
+
+LOGGED = {"Environment": {"Variables": {}}, "Timeout": 5, "MemorySize": 256}
+SNAPSTART_HANDLERS = {
+    "dotnet10": "dotnet::Dotnet.Function::FunctionHandler",
+    "dotnet8": "dotnet::Dotnet.Function::FunctionHandler",
+    "java11": "echo.Handler",
+    "java17": "echo.Handler",
+    "java21": "echo.Handler",
+    "java25": "echo.Handler",
+    "python3.12": "handler.handler",
+    "python3.13": "handler.handler",
+}
+
+
+@api("TestLoggingConfig::test_advanced_logging_configuration_format_switch")
+def test_log_format_there_and_back(aws, snapshot, create):
+    name = created_with_logs(aws, snapshot, create)
+    change_logging(aws, snapshot, name, {"LogFormat": "JSON"})
+    change_logging(aws, snapshot, name, {"LogFormat": "Text"}, suffix="_v2")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param({"LogFormat": "JSON"}, id="partial_config0"),
+        pytest.param({"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG"}, id="partial_config1"),
+        pytest.param({"LogFormat": "JSON", "SystemLogLevel": "DEBUG"}, id="partial_config2"),
+        pytest.param({"LogGroup": "cool_lambda"}, id="partial_config3"),
+    ],
+)
+@api("TestLoggingConfig::test_function_partial_advanced_logging_configuration_update")
+def test_partial_logging_config(aws, snapshot, create, config):
+    name = created_with_logs(aws, snapshot, create)
+    change_logging(aws, snapshot, name, config)
+
+
+def created_with_logs(aws, snapshot, create):
+    """The first three steps of the logging scenarios; the function's name."""
+    created = create(**LOGGED)
+    name = created["FunctionName"]
+    snapshot.match("create_response", created)
+    snapshot.match("get_function_response", aws.lambda_.get_function(FunctionName=name))
+    snapshot.match("function_config", aws.lambda_.get_function_configuration(FunctionName=name))
+    return name
+
+
+def change_logging(aws, snapshot, name, config, suffix=""):
+    """The steps of one change."""
+    changed = aws.lambda_.update_function_configuration(FunctionName=name, LoggingConfig=config)
+    snapshot.match(f"updated_config{suffix}", changed)
+    updated(aws, name)
+    snapshot.match(f"received_config{suffix}", aws.lambda_.get_function_configuration(FunctionName=name))
+
+
+@pytest.mark.parametrize("runtime", SNAPSTART_HANDLERS)
+@api("TestLambdaSnapStart::test_snapstart_lifecycle")
+def test_snapstart_off(aws, snapshot, create, runtime):
+    created = create(
+        Runtime=runtime,
+        Handler=SNAPSTART_HANDLERS[runtime],
+        Code={"ZipFile": archive("echo.py")},  # What is not invoked need not be of the runtime's language.
+        MemorySize=1024,
+        Timeout=5,
+        SnapStart={"ApplyOn": "None"},
+    )
+    name = created["FunctionName"]
+    snapshot.match("create_function_response", created)
+    snapshot.match("get_function_response_latest", aws.lambda_.get_function(FunctionName=name))
+    aws.lambda_.publish_version(FunctionName=name, Description="version1")
+    snapshot.match("get_function_response_version_1", aws.lambda_.get_function(FunctionName=name, Qualifier="1"))
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    ["dotnetcore3.1", "go1.x", "java8", "nodejs12.x", "nodejs14.x", "provided", "python3.7", "ruby2.7"],
+)
+@api("TestRuntimeValidation::test_create_deprecated_function_runtime_with_validation_enabled")
+def test_deprecated_runtimes_are_refused(aws, snapshot, new_name, runtime):
+    error = refused(
+        aws.lambda_.create_function,
+        FunctionName=new_name(),
+        Runtime=runtime,
+        Handler="handler.handler",
+        Role=aws.role_arn,
+        Code={"ZipFile": archive("echo.py")},
+    )
+    snapshot.match("deprecation_error", error)
+
+
+@api("TestLambdaSizeLimits::test_large_environment_fails_multiple_keys")
+def test_environment_of_more_than_four_kilobytes(aws, snapshot, new_name):
+    error = refused(
+        aws.lambda_.create_function,
+        FunctionName=new_name(),
+        Runtime="python3.12",
+        Handler="handler.handler",
+        Role=aws.role_arn,
+        Code={"ZipFile": archive("echo.py")},
+        Environment={"Variables": {"SMALL_VAR": "ok", "LARGE_VAR": "x" * 4064}},
+    )
+    snapshot.match("failured_create_fn_result_multi_key", error)
+
+
+@api("TestLambdaSizeLimits::test_large_lambda")
+def test_large_code(snapshot, create):
+    noise = random.Random(1).randbytes(20_000_000)
+    code = zipped({"handler.py": b"def handler(event, context): return event\n", "noise": noise})
+    created = create(Code={"ZipFile": code}, Timeout=10)
+    snapshot.match("create_function_large_zip", created)
+
+
+@api("TestLambdaSizeLimits::test_oversized_zipped_create_lambda")
+def test_zip_file_that_is_too_large(aws, snapshot, new_name):
+    snapshot.match("invalid_param_exc", refuse_code(aws, new_name(), {"ZipFile": b"\0" * (52_428_800 + 1)}))
+
+
+@api("TestLambdaSizeLimits::test_oversized_unzipped_lambda")
+def test_code_that_is_too_large_unzipped(aws, snapshot, new_name):
+    code = zipped({"handler.py": b"", "zeros": b"\0" * 262_144_001})
+    snapshot.match("invalid_param_exc", refuse_code(aws, new_name(), {"ZipFile": code}))
+
+
+def refuse_code(aws, name, code):
+    """The error for a function with such code."""
+    return refused(
+        aws.lambda_.create_function,
+        FunctionName=name,
+        Runtime="python3.12",
+        Handler="handler.handler",
+        Role=aws.role_arn,
+        Code=code,
+    )
+
+
+@api("TestLambdaAccountSettings::test_account_settings")
+def test_account_settings(aws, snapshot):
+    settings = aws.lambda_.get_account_settings()
+    names = {member: sorted(settings[member]) for member in ("AccountLimit", "AccountUsage")}
+    snapshot.match("acc_settings_modded", {**settings, **names})
+
+
+@api("TestLambdaAccountSettings::test_account_settings_total_code_size_config_update")
+def test_total_code_size(aws, snapshot, new_name, create):
+    region = "ap-southeast-2" if not aws.is_aws else aws.region  # Nobody else counts there at the same time.
+    client = aws.client("lambda", region=region)
+
+    def used():
+        return client.get_account_settings()["AccountUsage"]["TotalCodeSize"]
+
+    name, before = new_name(), used()
+    client.create_function(
+        FunctionName=name,
+        Runtime="python3.12",
+        Handler="handler.handler",
+        Role=aws.role_arn,
+        Code={"ZipFile": archive("context.py")},
+    )
+    client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    created = used()
+    snapshot.match("is_total_code_size_diff_create_function_more_than_200", created - before > 200)
+    client.update_function_configuration(FunctionName=name, Description="changed")
+    client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    changed = used()
+    snapshot.match("total_code_size_diff_update_function_configuration", changed - created)
+    client.publish_version(FunctionName=name)
+    published = used()
+    step = "is_total_code_size_diff_publish_version_after_config_update_more_than_200"
+    snapshot.match(step, published - changed > 200)
+    client.delete_function(FunctionName=name)
