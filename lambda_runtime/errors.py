@@ -19,6 +19,10 @@ class VersionFailed(RuntimeServiceError):
         self.code = code
 
 
+class EnvironmentNotStarted(RuntimeServiceError):
+    """The machine could not start an execution environment; the message says what failed."""
+
+
 class Throttled(RuntimeServiceError):
     """No environment may run now; `reason` is a value of the model's ThrottleReason."""
 

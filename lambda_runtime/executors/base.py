@@ -33,6 +33,9 @@ class ExitStatus:
     code: int | None = None
     signal: int | None = None
     out_of_memory: bool = False
+    entry_point_error: str | None = None
+    """Why the runtime's program could not be executed (`fork/exec /var/task/bootstrap: permission denied`): AWS's
+    `Runtime.InvalidEntrypoint`."""
 
 
 @dataclass(slots=True)
@@ -84,6 +87,8 @@ class PreparedVersion:
     warnings: tuple[str, ...] = ()
     runtime_version: str = ""
     """For the INIT_START line: `python:3.12.v1` and the like."""
+    runtime_arn_id: str = ""
+    """64 hex digits that stand for the runtime's version in a runtime version ARN."""
 
 
 class RuntimeExecutor(Protocol):

@@ -1,0 +1,495 @@
+"""The life of one execution environment."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import enum
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.errors import EnvironmentNotStarted
+from lambda_runtime.executors.base import ExitStatus, PreparedVersion, RuntimeExecutor, Sandbox, SandboxSpec
+from lambda_runtime.logs import EnvironmentLog, LogSink, new_log_stream
+from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog, PlatformLog, TextPlatformLog
+from lambda_runtime.runtime_api.connection import RuntimeApiConnection
+from lambda_runtime.runtime_api.routes import Refused, ResponseStream, RuntimeApiRouter
+from lambda_runtime.runtime_api.server import RuntimeApiServer
+from lambda_runtime.types import FunctionVersion, InvocationResult
+from lambda_runtime.variables import environment_variables
+from lambda_runtime.work import StreamedResponse, Work
+
+UNHANDLED = "Unhandled"
+
+
+class State(enum.Enum):
+    """Where an environment stands; the transitions are in `ExecutionEnvironment`."""
+
+    STARTING = "starting"
+    INIT = "init"
+    READY = "ready"
+    BUSY = "busy"
+    FINISHING = "finishing"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class InitFailure:
+    """Why an environment did not become ready, as the caller of an invoke would see it."""
+
+    error_type: str
+    payload: bytes
+    status: str = "error"
+
+
+class EnvironmentOwner(Protocol):
+    """What an environment tells its version manager; called on the loop."""
+
+    def environment_ready(self, environment: ExecutionEnvironment) -> None:
+        """It can take work now."""
+        ...
+
+    def environment_finishing(self, environment: ExecutionEnvironment) -> None:
+        """Its invocation was answered; it is ready again once the runtime asks for the next one."""
+        ...
+
+    def environment_init_failed(self, environment: ExecutionEnvironment, failure: InitFailure) -> None:
+        """It stopped in its init phase, without work bound to it."""
+        ...
+
+    def environment_stopped(self, environment: ExecutionEnvironment) -> None:
+        """It is gone, for whatever reason; called exactly once, last."""
+        ...
+
+
+class ExecutionEnvironment:
+    """One sandbox of one function version.
+
+        STARTING -> INIT -> READY <-> BUSY -> FINISHING -> READY
+        any state -> STOPPED   (stop, init failure, exit of the runtime, timeout of an invocation)
+
+    STARTING is the executor at work, INIT the code inside; READY means that the runtime waits in `GET next`. FINISHING is the
+    short time from the runtime's answer to its next `GET next`. A runtime that exits, or does not answer in time, takes its
+    environment with it: AWS resets the sandbox, and here the next one costs as little as a reset.
+
+    Work may be bound to an environment before it starts (`start(work)`): its init then runs as a part of that invocation, as on
+    AWS after a failed init phase, and a failure is the invocation's result.
+
+    Owned by its VersionManager, touched only on the runtime loop; hence no locks. `stop()` may be called in any state, twice,
+    and while a start is under way; it never raises and leaves no process, timer or listener.
+    """
+
+    def __init__(
+        self,
+        prepared: PreparedVersion,
+        executor: RuntimeExecutor,
+        config: RuntimeConfig,
+        owner: EnvironmentOwner,
+        log_sink: LogSink,
+        credentials: Callable[[FunctionVersion], Mapping[str, str]],
+    ) -> None:
+        self.version = prepared.version
+        self.state = State.STARTING
+        self.phase = ""
+        """`starting` or `finishing` while the owner counts it as such; the owner's to use."""
+        self.idle_since = 0.0
+        self.max_response_bytes = config.max_response_bytes
+        self.id = ""
+        self._prepared = prepared
+        self._executor = executor
+        self._config = config
+        self._owner = owner
+        self._credentials = credentials
+        self._loop = asyncio.get_running_loop()
+        self._server = RuntimeApiServer(RuntimeApiRouter(self))
+        self._sandbox: Sandbox | None = None
+        self._waiting: RuntimeApiConnection | None = None
+        self._work: Work | None = None
+        self._stream: StreamedResponse | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._began = 0.0
+        self._init_duration_ms: float | None = None
+        self._report_due: tuple[InvokeReport, Work] | None = None
+        self._platform: PlatformLog = (
+            JsonPlatformLog(self.version.system_log_level or "INFO")
+            if self.version.log_format == "JSON"
+            else TextPlatformLog()
+        )
+        stream = new_log_stream(self.version.version, time.time())
+        self._log = EnvironmentLog(self.version, stream, log_sink, self._loop)
+        self.id = stream[-32:]
+
+    # --- what the version manager calls
+
+    async def start(self, work: Work | None = None) -> None:
+        """STARTING -> INIT: start the sandbox. The owner is told when it is ready, or that it failed.
+
+        Raises EnvironmentNotStarted when the machine cannot; the environment is stopped then.
+        """
+        self._began = self._loop.time()
+        if work is not None:
+            self._bind(work, self.version.timeout_s)
+        else:
+            self._timer = self._loop.call_later(self._config.init_timeout_s, self._init_timed_out)
+        try:
+            runtime_api = await self._server.open(self._executor.runtime_api_host())
+            spec = SandboxSpec(self.id, runtime_api, self._variables(runtime_api), self._log.output)
+            self._init_started()
+            sandbox = await self._executor.start_sandbox(self._prepared, spec)
+        except OSError as error:
+            self.stop()
+            raise EnvironmentNotStarted(f"cannot start an execution environment: {error}") from error
+        except BaseException:
+            self.stop()
+            raise
+        self._sandbox = sandbox
+        sandbox.exited.add_done_callback(self._exited)
+        if self.state is State.STARTING:
+            self.state = State.INIT
+        elif self.state is State.STOPPED:
+            sandbox.kill()
+
+    def assign(self, work: Work) -> None:
+        """READY -> BUSY: give the waiting runtime its next invocation."""
+        assert self.state is State.READY and self._waiting is not None
+        if self._report_due is not None:
+            self._write_report()
+        self._bind(work, self.version.timeout_s)
+        self._hand_over(self._waiting, work)
+
+    def stop(self) -> None:
+        """Any state -> STOPPED: end the processes inside. Work that is still bound fails."""
+        if self.state is State.STOPPED:
+            return
+        self.state = State.STOPPED
+        self._cancel_timer()
+        self._waiting = None
+        if self._sandbox is not None:
+            self._sandbox.drain_output()
+            self._sandbox.kill()
+        if self._report_due is not None:
+            self._write_report()
+        self._server.close()
+        self._log.end_of_invocation()
+        self._log.deliver()
+        if self._work is not None:
+            work, self._work = self._work, None
+            work.fail(EnvironmentNotStarted("the execution environment was stopped"))
+        self._owner.environment_stopped(self)
+
+    # --- what the Runtime API calls (RuntimeEvents)
+
+    def runtime_waits(self, connection: RuntimeApiConnection) -> None:
+        """INIT or FINISHING -> READY; with work bound, straight on to BUSY."""
+        if self.state in (State.STARTING, State.INIT):
+            self._initialised(connection)
+        elif self.state is State.FINISHING:
+            self.state = State.READY
+            self._waiting = connection
+            self._owner.environment_ready(self)
+        elif self.state is State.READY and self._waiting is None:
+            self._waiting = connection
+        else:
+            raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
+
+    def runtime_gone(self, connection: RuntimeApiConnection) -> None:
+        if connection is self._waiting:
+            self._waiting = None
+            if self.state is State.READY:
+                self.stop()
+
+    def runtime_responded(self, request_id: bytes, body: bytes, content_type: bytes | None) -> None:
+        work = self._running(request_id)
+        kind = content_type.decode("latin-1") if content_type else None
+        self._answer(work, InvocationResult(body, self.version.version, content_type=kind))
+
+    def runtime_streams(
+        self, request_id: bytes, content_type: bytes | None, connection: RuntimeApiConnection
+    ) -> ResponseStream:
+        work = self._running(request_id)
+        buffered = not work.invocation.streaming
+        limit = self._config.max_response_bytes if buffered else self._config.max_streamed_response_bytes
+        stream = StreamedResponse(connection, limit, self._stream_ended)
+        self._stream = stream
+        result = InvocationResult(b"", self.version.version)
+        result.content_type = content_type.decode("latin-1") if content_type else "application/octet-stream"
+        stream.result = result
+        if buffered:
+            self._loop.create_task(self._collect(stream, work, result))
+        else:
+            result.stream = stream.chunks()
+            work.answer(result)
+        return stream
+
+    def response_too_large(self, request_id: bytes) -> None:
+        work = self._running(request_id)
+        limit = self._config.max_response_bytes
+        message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+        self._fail(work, "Function.ResponseSizeTooLarge", _error_body("Function.ResponseSizeTooLarge", message, False))
+
+    def runtime_failed(self, request_id: bytes, body: bytes, error_type: str | None) -> None:
+        work = self._running(request_id)
+        self._fail(work, error_type or "Runtime.Unknown", body)
+
+    def init_failed(self, body: bytes, error_type: str | None) -> None:
+        if self.state not in (State.STARTING, State.INIT):
+            raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
+        # The runtime writes its answer to us after this returns and then exits by itself; killing it one turn of the loop later
+        # lets that answer leave first.
+        failure = InitFailure(error_type or "Runtime.Unknown", body)
+        self._cancel_timer()
+        self._loop.call_soon(self._init_failed, failure)
+
+    # --- init
+
+    def _variables(self, runtime_api: str) -> dict[str, str]:
+        return environment_variables(
+            self.version,
+            runtime_api=runtime_api,
+            log_stream=self._log.stream,
+            credentials=self._credentials(self.version),
+            executor_variables=self._prepared.variables,
+            endpoint_url=self._config.endpoint_url,
+        )
+
+    def _init_started(self) -> None:
+        now = time.time()
+        arn = f"arn:aws:lambda:{self.version.region}::runtime:{self._prepared.runtime_arn_id}"
+        name = self._prepared.runtime_version
+        if self._work is None:
+            self._log.write(self._platform.init_start(now, name, arn, self.version.version))
+        for warning in self._prepared.warnings:
+            self._log.write(f"[WARN] lambda-provider: {warning}\n")
+
+    def _initialised(self, connection: RuntimeApiConnection) -> None:
+        self._init_duration_ms = (self._loop.time() - self._began) * 1000
+        if self._sandbox is not None:
+            self._sandbox.drain_output()
+        if self._work is None:
+            self._cancel_timer()
+            self.state = State.READY
+            self._waiting = connection
+            self._owner.environment_ready(self)
+        else:
+            # Init was a part of this invocation: its time counts as the invocation's, and the deadline stands.
+            self._init_duration_ms = None
+            self._hand_over(connection, self._work)
+
+    def _init_timed_out(self) -> None:
+        message = f"Init phase timed out after {self._config.init_timeout_s:.2f} seconds"
+        self._init_failed(InitFailure("Sandbox.Timedout", _error_body("Sandbox.Timedout", message), "timeout"))
+
+    def _init_failed(self, failure: InitFailure) -> None:
+        if self.state is State.STOPPED:
+            return
+        if self._sandbox is not None:
+            self._sandbox.drain_output()
+        self._log.end_of_invocation()
+        duration = (self._loop.time() - self._began) * 1000
+        phase = "init" if self._work is None else "invoke"
+        error = failure.error_type if failure.status == "error" else None
+        self._log.write(self._platform.init_report(time.time(), duration, phase, failure.status, error))
+        if self._work is not None:
+            self._init_duration_ms = None
+            self._fail(self._work, failure.error_type, failure.payload)
+            self.stop()
+        else:
+            self.stop()
+            self._owner.environment_init_failed(self, failure)
+
+    # --- an invocation
+
+    def _bind(self, work: Work, timeout_s: float) -> None:
+        self._work = work
+        self._began = self._loop.time()
+        self._timer = self._loop.call_later(timeout_s, self._timed_out)
+        if work.invocation.want_log_tail:
+            self._log.open_tail()
+        invocation = work.invocation
+        line = self._platform.start(time.time(), invocation.request_id, self.version.version, invocation.trace_header)
+        self._log.write(line)
+
+    def _hand_over(self, connection: RuntimeApiConnection, work: Work) -> None:
+        self.state = State.BUSY
+        self._waiting = None
+        invocation = work.invocation
+        elapsed = self._loop.time() - self._began
+        deadline_ms = int((time.time() - elapsed + self.version.timeout_s) * 1000)
+        lines = [
+            f"Lambda-Runtime-Aws-Request-Id: {invocation.request_id}\r\n"
+            f"Lambda-Runtime-Deadline-Ms: {deadline_ms}\r\n"
+            f"Lambda-Runtime-Invoked-Function-Arn: {invocation.invoked_arn}\r\n"
+            f"Lambda-Runtime-Trace-Id: {invocation.trace_header or ''}\r\n"
+        ]
+        if invocation.client_context is not None:
+            lines.append(f"Lambda-Runtime-Client-Context: {invocation.client_context}\r\n")
+        if invocation.cognito_identity is not None:
+            lines.append(f"Lambda-Runtime-Cognito-Identity: {invocation.cognito_identity}\r\n")
+        if invocation.tenant_id is not None:
+            lines.append(f"Lambda-Runtime-Aws-Tenant-Id: {invocation.tenant_id}\r\n")
+        connection.reply(200, "".join(lines).encode(), invocation.payload)
+
+    def _running(self, request_id: bytes) -> Work:
+        if self.state is not State.BUSY or self._work is None or self._stream is not None:
+            raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
+        if self._work.invocation.request_id.encode() != request_id:
+            raise Refused(400, "InvalidRequestID", "Invalid request ID")
+        return self._work
+
+    def _fail(self, work: Work, error_type: str, payload: bytes, status: str = "error") -> None:
+        result = InvocationResult(payload, self.version.version, function_error=UNHANDLED)
+        self._answer(work, result, status, error_type)
+
+    def _answer(self, work: Work, result: InvocationResult, status: str = "success", error: str | None = None) -> None:
+        """BUSY -> FINISHING: the caller gets its result now; the report is written after that, unless it is asked for."""
+        self._complete(work, status, error)
+        if work.invocation.want_log_tail:
+            self._write_report()
+            result.log_tail = self._log.close_tail()
+        work.answer(result)
+        work.finish()
+
+    def _complete(self, work: Work, status: str, error_type: str | None) -> None:
+        self._cancel_timer()
+        self._work = None
+        self._stream = None
+        report = InvokeReport(
+            work.invocation.request_id,
+            (self._loop.time() - self._began) * 1000,
+            self.version.memory_mib,
+            None,
+            self._init_duration_ms,
+            status,
+            error_type,
+            work.invocation.trace_header,
+        )
+        self._init_duration_ms = None
+        self._report_due = (report, work)
+        self._loop.call_soon(self._write_report)
+        if self.state is State.BUSY:
+            self.state = State.FINISHING
+            self._owner.environment_finishing(self)
+
+    def _write_report(self) -> None:
+        if self._report_due is None:
+            return
+        report, _ = self._report_due
+        self._report_due = None
+        if self._sandbox is not None:
+            self._sandbox.drain_output()
+            report = report.with_memory(self._sandbox.max_memory_mib())
+        self._log.end_of_invocation()
+        now = time.time()
+        self._log.write(self._platform.end(now, report))
+        self._log.write(self._platform.report(now, report))
+
+    async def _collect(self, stream: StreamedResponse, work: Work, result: InvocationResult) -> None:
+        """A streaming handler, a caller that wants it whole: `work.answer` follows the end of the stream."""
+        payload = await stream.read_all()
+        if result.function_error is None:
+            result.payload = payload
+        if work.invocation.want_log_tail:
+            self._write_report()
+            result.log_tail = self._log.close_tail()
+        work.answer(result)
+
+    def _stream_ended(self, error_type: str | None, error_body: bytes) -> None:
+        work, stream = self._work, self._stream
+        if work is None or stream is None or stream.result is None:
+            return
+        if error_type is not None:
+            stream.result.function_error = UNHANDLED
+            stream.result.payload = _decoded(error_body) or _error_body(error_type, "", False)
+        self._complete(work, "error" if error_type else "success", error_type)
+        work.finish()
+
+    def _timed_out(self) -> None:
+        work = self._work
+        if work is None:
+            return
+        timeout_s = self.version.timeout_s
+        request_id = work.invocation.request_id
+        if self._sandbox is not None:
+            self._sandbox.drain_output()
+        self._log.end_of_invocation()
+        message = f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds"
+        payload = _error_body("Sandbox.Timedout", message)
+        self._log.write(self._platform.timed_out(time.time(), request_id, timeout_s))
+        self._break(work, "Sandbox.Timedout", payload, "timeout")
+
+    def _exited(self, exited: asyncio.Future[ExitStatus]) -> None:
+        if self.state is State.STOPPED or exited.cancelled():
+            return
+        reason = _exit_reason(exited.result())
+        if self.state in (State.STARTING, State.INIT):
+            request_id = self._work.invocation.request_id if self._work else ""
+            message = f"RequestId: {request_id} Error: {reason}"
+            self._init_failed(InitFailure("Runtime.ExitError", _error_body("Runtime.ExitError", message)))
+        elif self._work is not None:
+            request_id = self._work.invocation.request_id
+            self._log.end_of_invocation()
+            self._log.write(self._platform.fault(time.time(), request_id, reason, "Runtime.ExitError"))
+            payload = _error_body("Runtime.ExitError", f"RequestId: {request_id} Error: {reason}")
+            self._break(self._work, "Runtime.ExitError", payload, "error")
+        else:
+            self.stop()
+
+    def _break(self, work: Work, error_type: str, payload: bytes, status: str) -> None:
+        """The invocation ends with its environment."""
+        if self._stream is not None:
+            self._stream.fail(error_type, payload)
+        else:
+            self._fail(work, error_type, payload, status)
+        self.stop()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _exit_reason(status: ExitStatus) -> str:
+    """AWS's words (recorded: `test_lambda_runtime_exit`, `test_lambda_runtime_wrapper_not_found`)."""
+    if status.signal is not None:
+        return f"Runtime exited with error: signal: {_SIGNALS.get(status.signal, f'signal {status.signal}')}"
+    if status.code:
+        return f"Runtime exited with error: exit status {status.code}"
+    return "Runtime exited without providing a reason"
+
+
+_SIGNALS = {
+    1: "hangup",
+    2: "interrupt",
+    3: "quit",
+    4: "illegal instruction",
+    5: "trace/breakpoint trap",
+    6: "aborted",
+    7: "bus error",
+    8: "floating point exception",
+    9: "killed",
+    11: "segmentation fault",
+    13: "broken pipe",
+    14: "alarm clock",
+    15: "terminated",
+    25: "file size limit exceeded",
+    31: "bad system call",
+}
+
+
+def _error_body(error_type: str, message: str, type_first: bool = True) -> bytes:
+    """A payload that the platform makes; AWS's order of members differs from case to case."""
+    members = [("errorType", error_type), ("errorMessage", message)]
+    return json.dumps(dict(members if type_first else reversed(members)), separators=(",", ":")).encode()
+
+
+def _decoded(body: bytes) -> bytes:
+    """The error of a streamed response comes in a trailer, base64-encoded."""
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error:
+        return body

@@ -1,0 +1,154 @@
+"""From what the processes of an environment write to the events of its log stream."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from lambda_runtime.types import FunctionVersion
+
+LogEntry = tuple[int, str]
+"""A timestamp in ms since the epoch, and the message."""
+
+LogSink = Callable[[FunctionVersion, str, Sequence[LogEntry]], None]
+"""Takes entries of one log stream, in order: `sink(version, log_stream, entries)`. Called on the loop; returns at once."""
+
+TAIL_BYTES = 4096
+
+_FRAME_MAGIC = b"\xa5\x5a"
+_FRAME_HEADER_BYTES = 16
+_MAX_MESSAGE_BYTES = 256 * 1024
+"""CloudWatch Logs takes no longer event; Lambda splits longer messages."""
+
+
+def new_log_stream(version: str, moment: float) -> str:
+    """`2026/01/31/[$LATEST]` and 32 hex digits: one stream an environment."""
+    return f"{time.strftime('%Y/%m/%d', time.gmtime(moment))}/[{version}]{secrets.token_hex(16)}"
+
+
+class OutputParser:
+    """Splits the bytes of an output pipe into messages: one a line, or one a telemetry frame.
+
+    A runtime client that knows `_LAMBDA_TELEMETRY_LOG_FD` writes frames (type, length, timestamp in µs, message; 4, 4 and 8
+    bytes big-endian, type `a55a….`), so that a message of many lines stays one event; everything else in the pipe is text.
+    Both share one pipe, so their order is kept.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes, now_ms: int) -> list[LogEntry]:
+        """The messages that are complete now; the rest is kept for later."""
+        data = self._rest + data if self._rest else data
+        entries: list[LogEntry] = []
+        position = 0
+        while position < len(data):
+            if data.startswith(_FRAME_MAGIC, position):
+                if len(data) - position < _FRAME_HEADER_BYTES:
+                    break
+                length = int.from_bytes(data[position + 4 : position + 8], "big")
+                end = position + _FRAME_HEADER_BYTES + length
+                if end > len(data):
+                    break
+                moment = int.from_bytes(data[position + 8 : position + 16], "big") // 1000
+                _append(entries, moment or now_ms, data[position + _FRAME_HEADER_BYTES : end])
+                position = end
+                continue
+            frame = data.find(_FRAME_MAGIC, position)
+            newline = data.find(b"\n", position, frame if frame >= 0 else len(data))
+            if newline >= 0:
+                end = newline + 1
+            elif frame >= 0:
+                end = frame
+            elif len(data) - position >= _MAX_MESSAGE_BYTES:
+                end = position + _MAX_MESSAGE_BYTES
+            else:
+                break
+            _append(entries, now_ms, data[position:end])
+            position = end
+        self._rest = data[position:]
+        return entries
+
+    def flush(self, now_ms: int) -> list[LogEntry]:
+        """What was written without a final newline."""
+        rest, self._rest = self._rest, b""
+        entries: list[LogEntry] = []
+        if rest:
+            _append(entries, now_ms, rest)
+        return entries
+
+
+def _append(entries: list[LogEntry], moment_ms: int, message: bytes) -> None:
+    for start in range(0, len(message), _MAX_MESSAGE_BYTES):
+        entries.append((moment_ms, message[start : start + _MAX_MESSAGE_BYTES].decode("utf-8", "replace")))
+
+
+class EnvironmentLog:
+    """The log stream of one environment: platform events and function output, in order, in batches.
+
+    Entries are handed to the sink once per `interval_s`, never on the way of an invoke. While a tail is open, the last 4 KiB
+    are kept for `LogType=Tail`. Touched only on the runtime loop.
+    """
+
+    def __init__(
+        self,
+        version: FunctionVersion,
+        stream: str,
+        sink: LogSink,
+        loop: asyncio.AbstractEventLoop,
+        now: Callable[[], float] = time.time,
+        interval_s: float = 0.05,
+    ) -> None:
+        self.stream = stream
+        self._version = version
+        self._sink = sink
+        self._loop = loop
+        self._now = now
+        self._interval_s = interval_s
+        self._parser = OutputParser()
+        self._entries: list[LogEntry] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._tail: list[str] | None = None
+
+    def write(self, message: str | None) -> None:
+        """Add a message of the platform; None is one that the log level filtered out."""
+        if message is not None:
+            self._add([(int(self._now() * 1000), message)])
+
+    def output(self, data: bytes) -> None:
+        """Add what processes inside wrote."""
+        if entries := self._parser.feed(data, int(self._now() * 1000)):
+            self._add(entries)
+
+    def end_of_invocation(self) -> None:
+        """Nothing more belongs to the current invocation: an unfinished line is an event too."""
+        if entries := self._parser.flush(int(self._now() * 1000)):
+            self._add(entries)
+
+    def open_tail(self) -> None:
+        """From now on keep what `close_tail` returns."""
+        self._tail = []
+
+    def close_tail(self) -> bytes:
+        """The last 4 KiB written since `open_tail`."""
+        messages, self._tail = self._tail or [], None
+        text = "".join(message if message.endswith("\n") else message + "\n" for message in messages)
+        return text.encode()[-TAIL_BYTES:]
+
+    def deliver(self) -> None:
+        """Hand everything to the sink now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._entries:
+            entries, self._entries = self._entries, []
+            self._sink(self._version, self.stream, entries)
+
+    def _add(self, entries: Sequence[LogEntry]) -> None:
+        self._entries.extend(entries)
+        if self._tail is not None:
+            self._tail.extend(message for _, message in entries)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._interval_s, self.deliver)

@@ -1,0 +1,176 @@
+"""What the platform itself writes to a function's log, as text lines or as JSON records.
+
+Text forms as recorded (`TestLambdaFeatures::test_invocation_type_event_error`); JSON forms are the platform events of
+https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html, written to CloudWatch Logs by level as in
+https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+_LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30}
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeReport:
+    """The figures of one invocation; durations in ms, memory in MiB."""
+
+    request_id: str
+    duration_ms: float
+    memory_size_mib: int
+    max_memory_mib: int | None
+    init_duration_ms: float | None = None
+    status: str = "success"
+    error_type: str | None = None
+    trace_header: str | None = None
+
+    def with_memory(self, max_memory_mib: int | None) -> InvokeReport:
+        """The same report, with what the sandbox measured."""
+        return replace(self, max_memory_mib=max_memory_mib)
+
+    @property
+    def billed_duration_ms(self) -> int:
+        """Whole milliseconds, rounded up; the init phase is billed too (since August 2025 for every package type)."""
+        return math.ceil(self.duration_ms + (self.init_duration_ms or 0))
+
+
+def timestamp(moment: float) -> str:
+    """An ISO 8601 UTC timestamp with milliseconds, as in AWS's log lines."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class TextPlatformLog:
+    """Platform lines of functions with `LogFormat: Text`. A method returns the message of one log event."""
+
+    def init_start(self, moment: float, runtime_version: str, runtime_arn: str, version: str) -> str | None:
+        return f"INIT_START Runtime Version: {runtime_version}\tRuntime Version ARN: {runtime_arn}\n"
+
+    def init_report(self, moment: float, duration_ms: float, phase: str, status: str, error: str | None) -> str | None:
+        text = f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}\tStatus: {status}"
+        return f"{text}\tError Type: {error}\n" if error else text + "\n"
+
+    def start(self, moment: float, request_id: str, version: str, trace_header: str | None) -> str | None:
+        return f"START RequestId: {request_id} Version: {version}\n"
+
+    def fault(self, moment: float, request_id: str, message: str, error_type: str) -> str | None:
+        return f"RequestId: {request_id} Error: {message}\n{error_type}\n"
+
+    def timed_out(self, moment: float, request_id: str, timeout_s: float) -> str | None:
+        return f"{timestamp(moment)} {request_id} Task timed out after {timeout_s:.2f} seconds\n\n"
+
+    def end(self, moment: float, report: InvokeReport) -> str | None:
+        return f"END RequestId: {report.request_id}\n"
+
+    def report(self, moment: float, report: InvokeReport) -> str | None:
+        parts = [
+            f"REPORT RequestId: {report.request_id}",
+            f"Duration: {report.duration_ms:.2f} ms",
+            f"Billed Duration: {report.billed_duration_ms} ms",
+            f"Memory Size: {report.memory_size_mib} MB",
+            f"Max Memory Used: {report.max_memory_mib or 0} MB",
+        ]
+        if report.init_duration_ms is not None:
+            parts.append(f"Init Duration: {report.init_duration_ms:.2f} ms")
+        if report.status != "success":
+            parts.append(f"Status: {report.status}")
+            if report.error_type:
+                parts.append(f"Error Type: {report.error_type}")
+        if trace := _sampled_trace(report.trace_header):
+            parts.append(f"\nXRAY TraceId: {trace['Root']}\tSegmentId: {trace.get('Parent', '')}\tSampled: true")
+        return "\t".join(parts) + "\t\n"
+
+
+class JsonPlatformLog:
+    """Platform events of functions with `LogFormat: JSON`, filtered by the system log level."""
+
+    def __init__(self, system_log_level: str = "INFO") -> None:
+        self._threshold = _LEVELS.get(system_log_level, 20)
+
+    def _event(self, level: str, moment: float, kind: str, record: dict[str, Any]) -> str | None:
+        if _LEVELS[level] < self._threshold:
+            return None
+        return json.dumps({"time": timestamp(moment), "type": kind, "record": record}, separators=(",", ":")) + "\n"
+
+    def init_start(self, moment: float, runtime_version: str, runtime_arn: str, version: str) -> str | None:
+        record = {
+            "initializationType": "on-demand",
+            "phase": "init",
+            "runtimeVersion": runtime_version,
+            "runtimeVersionArn": runtime_arn,
+            "functionVersion": version,
+        }
+        return self._event("INFO", moment, "platform.initStart", record)
+
+    def init_report(self, moment: float, duration_ms: float, phase: str, status: str, error: str | None) -> str | None:
+        record: dict[str, Any] = {
+            "initializationType": "on-demand",
+            "phase": phase,
+            "status": status,
+            "metrics": {"durationMs": round(duration_ms, 3)},
+        }
+        if error:
+            record["errorType"] = error
+        return self._event("INFO", moment, "platform.initReport", record)
+
+    def start(self, moment: float, request_id: str, version: str, trace_header: str | None) -> str | None:
+        record: dict[str, Any] = {"requestId": request_id, "version": version}
+        if tracing := _tracing(trace_header):
+            record["tracing"] = tracing
+        return self._event("INFO", moment, "platform.start", record)
+
+    def fault(self, moment: float, request_id: str, message: str, error_type: str) -> str | None:
+        return None  # the record's errorType says it
+
+    def timed_out(self, moment: float, request_id: str, timeout_s: float) -> str | None:
+        return None
+
+    def end(self, moment: float, report: InvokeReport) -> str | None:
+        record: dict[str, Any] = {"requestId": report.request_id, "status": report.status}
+        if report.error_type:
+            record["errorType"] = report.error_type
+        record["metrics"] = {"durationMs": round(report.duration_ms, 3)}
+        level = "DEBUG" if report.status == "success" else "WARN"
+        return self._event(level, moment, "platform.runtimeDone", record)
+
+    def report(self, moment: float, report: InvokeReport) -> str | None:
+        metrics: dict[str, Any] = {
+            "durationMs": round(report.duration_ms, 3),
+            "billedDurationMs": report.billed_duration_ms,
+            "memorySizeMB": report.memory_size_mib,
+            "maxMemoryUsedMB": report.max_memory_mib or 0,
+        }
+        if report.init_duration_ms is not None:
+            metrics["initDurationMs"] = round(report.init_duration_ms, 3)
+        record: dict[str, Any] = {"requestId": report.request_id, "metrics": metrics}
+        if tracing := _tracing(report.trace_header):
+            record["tracing"] = tracing
+        record["status"] = report.status
+        if report.error_type:
+            record["errorType"] = report.error_type
+        return self._event("INFO" if report.status == "success" else "WARN", moment, "platform.report", record)
+
+
+PlatformLog = TextPlatformLog | JsonPlatformLog
+
+
+def _fields(trace_header: str | None) -> dict[str, str]:
+    if not trace_header:
+        return {}
+    return dict(part.split("=", 1) for part in trace_header.split(";") if "=" in part)
+
+
+def _sampled_trace(trace_header: str | None) -> dict[str, str] | None:
+    fields = _fields(trace_header)
+    return fields if fields.get("Sampled") == "1" and "Root" in fields else None
+
+
+def _tracing(trace_header: str | None) -> dict[str, str] | None:
+    fields = _sampled_trace(trace_header)
+    if fields is None:
+        return None
+    return {"spanId": fields.get("Parent", ""), "type": "X-Amzn-Trace-Id", "value": trace_header or ""}

@@ -1,0 +1,171 @@
+"""The one door of the data plane."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from lambda_runtime.clock import Clock, SystemClock
+from lambda_runtime.concurrency import ConcurrencyTracker
+from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.errors import ServiceStopped, VersionNotDeployed
+from lambda_runtime.event_queue import EventQueue, Outcome, QueuedEvent, RetryPolicy
+from lambda_runtime.executors.base import RuntimeExecutor
+from lambda_runtime.logs import LogSink
+from lambda_runtime.types import FunctionVersion, Invocation, InvocationResult
+from lambda_runtime.version_manager import VersionManager
+from lambda_runtime.work import Work
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class RuntimeService:
+    """Deploys function versions and runs them.
+
+    Everything lives on the loop that `start` is awaited on. Coroutine methods are called on that loop; other threads use
+    `submit`, which is the only crossing.
+
+    `log_sink` gets the log entries of each environment's stream; `credentials` gives the AWS variables of an environment;
+    `retry_policy` and `on_outcome` belong to the asynchronous queue.
+    """
+
+    def __init__(
+        self,
+        config: RuntimeConfig,
+        executor: RuntimeExecutor,
+        *,
+        log_sink: LogSink = lambda version, stream, entries: None,
+        credentials: Callable[[FunctionVersion], Mapping[str, str]] = lambda version: {},
+        retry_policy: Callable[[Invocation], RetryPolicy] = lambda invocation: RetryPolicy(),
+        on_outcome: Callable[[QueuedEvent, Outcome], None] = lambda event, outcome: None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config
+        self.executor = executor
+        self.clock = clock or SystemClock()
+        self._log_sink = log_sink
+        self._credentials = credentials
+        self.events = EventQueue(self.invoke, self.clock, retry_policy, on_outcome)
+        self.concurrency = ConcurrencyTracker(config.concurrency_limit, self.events.slot_released)
+        self._managers: dict[str, VersionManager] = {}
+        self._drained: set[VersionManager] = set()
+        self._deploying: dict[str, asyncio.Future[None]] = {}
+        self._releases: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = False
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that the service lives on. Raises RuntimeError before `start`."""
+        if self._loop is None:
+            raise RuntimeError("the runtime service was not started")
+        return self._loop
+
+    async def start(self) -> None:
+        """Take work from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._stopped = False
+        await self.executor.start()
+
+    async def stop(self) -> None:
+        """End everything: queued events, environments, the executor. May be called twice."""
+        self._stopped = True
+        await self.events.stop()
+        for manager in [*self._managers.values(), *self._drained]:
+            manager.stop()
+        self._managers.clear()
+        await asyncio.gather(*self._releases, return_exceptions=True)
+        await self.executor.stop()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run a coroutine on the service's loop, from another thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    async def deploy(self, version: FunctionVersion) -> None:
+        """Make a version ready to be invoked; an older value with the same ARN finishes its work and goes.
+
+        Raises VersionFailed when it cannot run; an older value stays in place then.
+        """
+        if self._stopped:
+            raise ServiceStopped("the service is stopping")
+        done = self._deploying[version.arn] = asyncio.get_running_loop().create_future()
+        try:
+            prepared = await self.executor.prepare(version)
+            old = self._managers.get(version.arn)
+            self._managers[version.arn] = VersionManager(
+                prepared, self.executor, self.config, self._log_sink, self._credentials, self._manager_drained
+            )
+            if old is not None:
+                self._drain(old)
+        finally:
+            if self._deploying.get(version.arn) is done:
+                del self._deploying[version.arn]
+            done.set_result(None)
+
+    async def retire(self, arn: str) -> None:
+        """Forget a version: what runs may finish, nothing new is taken. Unknown ARNs are ignored."""
+        manager = self._managers.pop(arn, None)
+        if manager is not None:
+            self._drain(manager)
+
+    async def invoke(self, invocation: Invocation) -> InvocationResult:
+        """Run a version and return what it answered; for a streamed response, as soon as it begins.
+
+        A function's own failure is a result, not an exception. A caller that is cancelled does not stop the function.
+        Raises VersionNotDeployed, Throttled, EnvironmentNotStarted or ServiceStopped.
+        """
+        manager = self._managers.get(invocation.version_arn)
+        if manager is None:
+            manager = await self._deployed(invocation.version_arn)
+        version = manager.version
+        self.concurrency.acquire(version)
+        if invocation.trace_header is None:
+            invocation.trace_header = new_trace_header()
+        answered: asyncio.Future[InvocationResult] = asyncio.get_running_loop().create_future()
+        manager.submit(Work(invocation, answered, lambda: self.concurrency.release(version)))
+        return await answered
+
+    async def enqueue(self, invocation: Invocation) -> None:
+        """Accept an event (InvocationType `Event`) into the asynchronous queue.
+
+        Raises VersionNotDeployed or ServiceStopped.
+        """
+        if invocation.version_arn not in self._managers:
+            await self._deployed(invocation.version_arn)
+        self.events.accept(invocation)
+
+    def environment_count(self) -> int:
+        """Environments that exist now, in any state."""
+        return sum(len(manager.environments) for manager in [*self._managers.values(), *self._drained])
+
+    async def _deployed(self, arn: str) -> VersionManager:
+        while (deploying := self._deploying.get(arn)) is not None:
+            await asyncio.shield(deploying)
+        if self._stopped:
+            raise ServiceStopped("the service is stopping")
+        manager = self._managers.get(arn)
+        if manager is None:
+            raise VersionNotDeployed(arn)
+        return manager
+
+    def _drain(self, manager: VersionManager) -> None:
+        self._drained.add(manager)
+        manager.drain()
+
+    def _manager_drained(self, manager: VersionManager) -> None:
+        self._drained.discard(manager)
+        task = asyncio.get_running_loop().create_task(self.executor.release(manager.prepared))
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
+
+
+def new_trace_header() -> str:
+    """A trace that nobody sampled, as Lambda makes one for a request without: `Root=1-…;Parent=…;Sampled=0`."""
+    return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"

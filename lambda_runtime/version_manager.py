@@ -1,0 +1,176 @@
+"""The environments of one function version."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.environment import ExecutionEnvironment, InitFailure, State
+from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped
+from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
+from lambda_runtime.logs import LogSink
+from lambda_runtime.types import FunctionVersion
+from lambda_runtime.work import Work
+
+_FINISHING_GRACE_S = 0.02
+"""How long an invocation waits for an environment that has just answered and will ask for the next one in a moment. A caller
+that invokes one after the other would else start a second environment, because its next request can be here first."""
+
+
+class VersionManager:
+    """Assigns work to environments, starts more of them when all are busy, and stops those that idle.
+
+    Whichever environment is ready first takes the oldest waiting work, whether it was just started or just got free. Idle
+    environments are used last-in-first-out, so surplus ones age and are stopped after `idle_timeout_s`.
+
+    Owned by the RuntimeService, touched only on the runtime loop; hence no locks. After `drain` it takes no new work, finishes
+    what it has, and calls `on_drained` when its last environment is gone.
+    """
+
+    def __init__(
+        self,
+        prepared: PreparedVersion,
+        executor: RuntimeExecutor,
+        config: RuntimeConfig,
+        log_sink: LogSink,
+        credentials: Callable[[FunctionVersion], Mapping[str, str]],
+        on_drained: Callable[[VersionManager], None],
+    ) -> None:
+        self.version = prepared.version
+        self.prepared = prepared
+        self.environments: set[ExecutionEnvironment] = set()
+        self._executor = executor
+        self._config = config
+        self._log_sink = log_sink
+        self._credentials = credentials
+        self._on_drained = on_drained
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[ExecutionEnvironment] = []
+        self._pending: deque[Work] = deque()
+        self._starting = 0
+        self._finishing = 0
+        self._draining = False
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def idle_count(self) -> int:
+        """Environments that wait for work."""
+        return len(self._idle)
+
+    def submit(self, work: Work) -> None:
+        """Run the work on an idle environment, or on the next one that is ready."""
+        while self._idle:
+            environment = self._idle.pop()
+            if environment.state is State.READY:
+                environment.assign(work)
+                return
+        self._pending.append(work)
+        if len(self._pending) <= self._starting:
+            return
+        if len(self._pending) - self._starting <= self._finishing:
+            self._loop.call_later(_FINISHING_GRACE_S, self._start_missing)
+        else:
+            self._start_missing(self._finishing)
+
+    def drain(self) -> None:
+        """Take no more work, stop what idles, finish what runs."""
+        self._draining = True
+        for environment in [environment for environment in self.environments if environment.state is State.READY]:
+            environment.stop()
+        self._check_drained()
+
+    def stop(self) -> None:
+        """End every environment now; waiting work fails with ServiceStopped."""
+        self._draining = True
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        while self._pending:
+            self._pending.popleft().fail(ServiceStopped("the service is stopping"))
+        for environment in list(self.environments):
+            environment.stop()
+        for task in self._tasks:
+            task.cancel()
+        self._check_drained()
+
+    # --- what environments tell (EnvironmentOwner)
+
+    def environment_ready(self, environment: ExecutionEnvironment) -> None:
+        self._left_phase(environment)
+        if self._pending:
+            environment.assign(self._pending.popleft())
+        elif self._draining:
+            environment.stop()
+        else:
+            environment.idle_since = self._loop.time()
+            self._idle.append(environment)
+            if self._idle_timer is None:
+                self._idle_timer = self._loop.call_later(self._config.idle_timeout_s, self._stop_idle)
+
+    def environment_finishing(self, environment: ExecutionEnvironment) -> None:
+        self._finishing += 1
+        environment.phase = "finishing"
+
+    def environment_init_failed(self, environment: ExecutionEnvironment, failure: InitFailure) -> None:
+        # AWS repeats a failed init phase as a part of the invocation that it was started for, and reports that one's outcome:
+        # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib
+        if self._pending:
+            self._start_environment(self._pending.popleft())
+
+    def environment_stopped(self, environment: ExecutionEnvironment) -> None:
+        self._left_phase(environment)
+        self.environments.discard(environment)
+        if environment in self._idle:
+            self._idle.remove(environment)
+        self._check_drained()
+
+    # --- inside
+
+    def _left_phase(self, environment: ExecutionEnvironment) -> None:
+        if environment.phase == "starting":
+            self._starting -= 1
+        elif environment.phase == "finishing":
+            self._finishing -= 1
+        environment.phase = ""
+
+    def _start_missing(self, expected: int = 0) -> None:
+        """Start what the waiting work needs beyond the environments that will be ready anyway."""
+        for _ in range(len(self._pending) - self._starting - expected):
+            self._start_environment(None)
+
+    def _start_environment(self, work: Work | None) -> None:
+        environment = ExecutionEnvironment(
+            self.prepared, self._executor, self._config, self, self._log_sink, self._credentials
+        )
+        self.environments.add(environment)
+        if work is None:
+            environment.phase = "starting"
+            self._starting += 1
+        task = self._loop.create_task(self._run_start(environment, work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_start(self, environment: ExecutionEnvironment, work: Work | None) -> None:
+        try:
+            await environment.start(work)
+        except EnvironmentNotStarted as error:
+            if work is None and self._pending:
+                self._pending.popleft().fail(error)
+
+    def _stop_idle(self) -> None:
+        self._idle_timer = None
+        horizon = self._loop.time() - self._config.idle_timeout_s
+        for environment in [each for each in self._idle if each.idle_since <= horizon]:
+            environment.stop()
+        if self._idle:
+            due = min(each.idle_since for each in self._idle) + self._config.idle_timeout_s
+            self._idle_timer = self._loop.call_at(due, self._stop_idle)
+
+    def _check_drained(self) -> None:
+        if self._draining and not self.environments and not self._pending:
+            if self._idle_timer is not None:
+                self._idle_timer.cancel()
+                self._idle_timer = None
+            self._on_drained(self)

@@ -1,0 +1,133 @@
+"""One invocation on its way through an environment, and the stream that its response may become."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+from lambda_runtime.runtime_api.connection import RuntimeApiConnection
+from lambda_runtime.types import Invocation, InvocationResult
+
+_HIGH_WATER_BYTES = 256 * 1024
+
+
+class Work:
+    """An invocation, who waits for its result, and what happens when it is over.
+
+    `answered` is done as soon as the caller can be answered; `finish` is called exactly once, when the environment is done with
+    the invocation (a streamed response ends later than it begins). The caller may have gone: results are then dropped.
+    """
+
+    __slots__ = ("_on_finish", "answered", "finished", "invocation")
+
+    def __init__(
+        self, invocation: Invocation, answered: asyncio.Future[InvocationResult], on_finish: Callable[[], None]
+    ) -> None:
+        self.invocation = invocation
+        self.answered = answered
+        self.finished = False
+        self._on_finish = on_finish
+
+    def answer(self, result: InvocationResult) -> None:
+        """Give the caller its result, unless it has one or went away."""
+        if not self.answered.done():
+            self.answered.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """The invocation did not run."""
+        if not self.answered.done():
+            self.answered.set_exception(error)
+        self.finish()
+
+    def finish(self) -> None:
+        """The environment is done with it. May be called twice."""
+        if not self.finished:
+            self.finished = True
+            self._on_finish()
+
+
+class StreamedResponse:
+    """Chunks from the function to the caller, as they are written, with back-pressure.
+
+    When more than 256 KiB wait for the caller, the function's connection is not read until the caller has caught up. Chunks
+    that nobody reads any more are dropped, so a caller that went away does not hold up the function.
+    """
+
+    def __init__(self, connection: RuntimeApiConnection, max_bytes: int, on_end: Callable[[str | None, bytes], None]):
+        self.result: InvocationResult | None = None
+        self._connection = connection
+        self._left = max_bytes
+        self._on_end = on_end
+        self._chunks: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._paused = False
+        self._ended = False
+        self._abandoned = False
+        self._wake: asyncio.Future[None] | None = None
+
+    # --- the function's side
+
+    def feed(self, chunk: bytes) -> None:
+        if self._ended or self._abandoned:
+            return
+        if len(chunk) > self._left:
+            self._end("Function.ResponseSizeTooLarge", b"")
+            return
+        self._left -= len(chunk)
+        self._chunks.append(chunk)
+        self._waiting_bytes += len(chunk)
+        if self._waiting_bytes > _HIGH_WATER_BYTES and not self._paused:
+            self._paused = True
+            self._connection.pause()
+        self._notify()
+
+    def finish(self, error_type: str | None, error_body: bytes | None) -> None:
+        self._end(error_type, error_body or b"")
+
+    def broken(self) -> None:
+        """The connection was lost in mid-stream; who knows why (an exit, a timeout) calls `fail` first."""
+        self._end("Runtime.TruncatedResponse", b"")
+
+    def fail(self, error_type: str, error_body: bytes) -> None:
+        """The environment ended the response: a timeout, an exit."""
+        self._end(error_type, error_body)
+
+    # --- the caller's side
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The chunks; ends when the function's response ended. `result.function_error` tells then how."""
+        try:
+            while True:
+                while self._chunks:
+                    chunk = self._chunks.popleft()
+                    self._waiting_bytes -= len(chunk)
+                    if self._paused and self._waiting_bytes <= _HIGH_WATER_BYTES // 2:
+                        self._paused = False
+                        self._connection.resume()
+                    yield chunk
+                if self._ended:
+                    return
+                self._wake = asyncio.get_running_loop().create_future()
+                await self._wake
+        finally:
+            self._abandoned = True
+            self._chunks.clear()
+            if self._paused:
+                self._paused = False
+                self._connection.resume()
+
+    async def read_all(self) -> bytes:
+        """The whole response, for a caller that wants it buffered."""
+        return b"".join([chunk async for chunk in self.chunks()])
+
+    def _end(self, error_type: str | None, error_body: bytes) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._on_end(error_type, error_body)
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)

@@ -1,0 +1,221 @@
+"""An executor whose sandboxes are coroutines of the test: they speak the real Runtime API over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from lambda_runtime.errors import VersionFailed
+from lambda_runtime.executors.base import Capability, ExitStatus, PreparedVersion, SandboxSpec
+from lambda_runtime.types import FunctionVersion, Invocation
+
+
+class Exit(Exception):
+    """Raised by a fake runtime to end its process."""
+
+    def __init__(self, code: int | None = 0, signal: int | None = None) -> None:
+        self.status = ExitStatus(code, signal)
+
+
+class RuntimeClient:
+    """What a runtime client library does, in a few lines."""
+
+    def __init__(self, spec: SandboxSpec) -> None:
+        self.spec = spec
+        self.reader: asyncio.StreamReader
+        self.writer: asyncio.StreamWriter
+
+    async def connect(self) -> None:
+        host, port = self.spec.runtime_api.split(":")
+        self.reader, self.writer = await asyncio.open_connection(host, int(port))
+
+    async def request(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        self.writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        return await self.response()
+
+    async def response(self) -> tuple[int, dict[str, str], bytes]:
+        status = int((await self.reader.readline()).split()[1])
+        found = {}
+        while (line := await self.reader.readline()) not in (b"\r\n", b""):
+            name, _, value = line.decode().partition(":")
+            found[name.strip().lower()] = value.strip()
+        return status, found, await self.reader.readexactly(int(found.get("content-length", 0)))
+
+    async def next(self) -> tuple[str, dict[str, str], bytes]:
+        status, headers, body = await self.request("GET", "/2018-06-01/runtime/invocation/next")
+        assert status == 200, (status, body)
+        return headers["lambda-runtime-aws-request-id"], headers, body
+
+    async def respond(self, request_id: str, body: bytes, **headers: str) -> int:
+        path = f"/2018-06-01/runtime/invocation/{request_id}/response"
+        return (await self.request("POST", path, body, headers))[0]
+
+    async def fail(self, request_id: str, error_type: str, message: str) -> int:
+        body = json.dumps({"errorMessage": message, "errorType": error_type}).encode()
+        path = f"/2018-06-01/runtime/invocation/{request_id}/error"
+        return (await self.request("POST", path, body, {"Lambda-Runtime-Function-Error-Type": error_type}))[0]
+
+    async def stream(self, request_id: str, chunks: list[bytes], trailers: dict[str, str] | None = None) -> int:
+        """A chunked response; a chunk of b"" stands for the end of the body."""
+        head = f"POST /2018-06-01/runtime/invocation/{request_id}/response HTTP/1.1\r\nHost: x\r\n"
+        head += "Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n"
+        if trailers:
+            head += "Trailer: " + ", ".join(trailers) + "\r\n"
+        self.writer.write(head.encode() + b"\r\n")
+        for chunk in chunks:
+            self.writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            await self.writer.drain()
+        self.writer.write(b"0\r\n" + "".join(f"{n}: {v}\r\n" for n, v in (trailers or {}).items()).encode() + b"\r\n")
+        return (await self.response())[0]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until something that no event tells has happened; the test's own time limit is the bound."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
+Script = Callable[[RuntimeClient], Awaitable[None]]
+
+
+async def echo(client: RuntimeClient) -> None:
+    """A runtime whose handler returns its event."""
+    while True:
+        request_id, _, body = await client.next()
+        await client.respond(request_id, body)
+
+
+class FakeSandbox:
+    def __init__(self, spec: SandboxSpec, script: Script, executor: FakeExecutor) -> None:
+        self.spec = spec
+        self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        self.killed = False
+        self.pending_output = b""
+        self._executor = executor
+        self._task = asyncio.create_task(self._run(script))
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step never runs at all."""
+        self._executor.running.discard(self)
+        if not self.exited.done():
+            self.exited.set_result(ExitStatus(None, 9))
+
+    async def _run(self, script: Script) -> None:
+        client = RuntimeClient(self.spec)
+        client.sandbox = self  # type: ignore[attr-defined]
+        status = ExitStatus(0)
+        try:
+            await client.connect()
+            await script(client)
+        except Exit as exit_:
+            status = exit_.status
+        except asyncio.CancelledError:
+            status = ExitStatus(None, 9)
+        except (OSError, asyncio.IncompleteReadError, IndexError):
+            status = ExitStatus(1)
+        finally:
+            if hasattr(client, "writer"):
+                client.writer.close()
+            self.drain_output()
+            if not self.exited.done():
+                self.exited.set_result(status)
+
+    def print(self, data: bytes) -> None:
+        """What the function writes; it stays in the pipe until somebody reads."""
+        self.pending_output += data
+
+    def drain_output(self) -> None:
+        data, self.pending_output = self.pending_output, b""
+        if data:
+            self.spec.on_output(data)
+
+    def max_memory_mib(self) -> int | None:
+        return 42
+
+    def terminate(self) -> None:
+        self._task.cancel()
+
+    def kill(self) -> None:
+        self.killed = True
+        self._task.cancel()
+
+
+class FakeExecutor:
+    """Runs `script` as every sandbox, or what `scripts` holds for the next ones."""
+
+    name = "fake"
+
+    def __init__(self, script: Script = echo) -> None:
+        self.script = script
+        self.scripts: list[Script] = []
+        self.started: list[FakeSandbox] = []
+        self.running: set[FakeSandbox] = set()
+        self.released: list[str] = []
+        self.fail_prepare: VersionFailed | None = None
+        self.fail_start: OSError | None = None
+        self.gate: asyncio.Event | None = None
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        for sandbox in list(self.running):
+            sandbox.kill()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sandbox.exited
+
+    def capabilities(self) -> list[Capability]:
+        return []
+
+    def runtime_api_host(self) -> str:
+        return "127.0.0.1"
+
+    async def prepare(self, version: FunctionVersion) -> PreparedVersion:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.fail_prepare is not None:
+            raise self.fail_prepare
+        return PreparedVersion(version, {"LAMBDA_TASK_ROOT": "/var/task"}, (), "fake:1.v1", "0" * 64)
+
+    async def release(self, prepared: PreparedVersion) -> None:
+        self.released.append(prepared.version.revision)
+
+    async def start_sandbox(self, prepared: PreparedVersion, spec: SandboxSpec) -> FakeSandbox:
+        if self.fail_start is not None:
+            raise self.fail_start
+        sandbox = FakeSandbox(spec, self.scripts.pop(0) if self.scripts else self.script, self)
+        self.started.append(sandbox)
+        self.running.add(sandbox)
+        return sandbox
+
+
+def function_version(**changes: Any) -> FunctionVersion:
+    """A version of the function `fn`."""
+    values: dict[str, Any] = {
+        "arn": "arn:aws:lambda:us-east-1:000000000000:function:fn:$LATEST",
+        "account_id": "000000000000",
+        "region": "us-east-1",
+        "function_name": "fn",
+        "version": "$LATEST",
+        "revision": "r1",
+        "runtime": "python3.12",
+        "handler": "index.handler",
+        "code": None,
+        "log_group": "/aws/lambda/fn",
+    }
+    return FunctionVersion(**{**values, **changes})
+
+
+def invocation(
+    payload: bytes = b"{}", request_id: str = "11111111-1111-4111-8111-111111111111", **more: Any
+) -> Invocation:
+    """A call of `function_version()`."""
+    arn = function_version().arn
+    return Invocation(more.pop("version_arn", arn), arn.rpartition(":")[0], payload, request_id, **more)

@@ -1,0 +1,80 @@
+"""From the bytes of an output pipe to log events."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambda_runtime.logs import EnvironmentLog, OutputParser, new_log_stream
+
+from .fakes import function_version
+
+
+def frame(message: bytes, moment_us: int = 5_000_000) -> bytes:
+    return struct.pack(">IIQ", 0xA55A0003, len(message), moment_us) + message
+
+
+def test_each_line_is_an_event_with_its_newline() -> None:
+    assert OutputParser().feed(b"one\ntwo\n", 7) == [(7, "one\n"), (7, "two\n")]
+
+
+def test_a_frame_is_one_event_of_many_lines_with_its_own_time() -> None:
+    parser = OutputParser()
+    entries = parser.feed(b"text\n" + frame(b"[ERROR] a\nb") + b"more", 7)
+    assert entries == [(7, "text\n"), (5000, "[ERROR] a\nb")]
+    assert parser.flush(8) == [(8, "more")]
+
+
+def test_text_without_newline_before_a_frame_is_its_own_event() -> None:
+    assert OutputParser().feed(b"half" + frame(b"x"), 7) == [(7, "half"), (5000, "x")]
+
+
+@given(st.lists(st.one_of(st.text(max_size=20), st.binary(max_size=20)), max_size=8), st.data())
+def test_how_the_pipe_is_cut_into_reads_makes_no_difference(parts: list[str | bytes], data: st.DataObject) -> None:
+    stream = b"".join(frame(part) if isinstance(part, bytes) else part.encode() + b"\n" for part in parts)
+    whole = OutputParser()
+    expected = whole.feed(stream, 1) + whole.flush(1)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    parser, got = OutputParser(), []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        got += parser.feed(stream[start:end], 1)
+    assert got + parser.flush(1) == expected
+
+
+def test_what_is_not_utf_8_is_replaced() -> None:
+    assert OutputParser().feed(b"\xff\n", 1) == [(1, "\ufffd\n")]
+
+
+def test_stream_name_has_date_and_version() -> None:
+    assert new_log_stream("7", 0).startswith("1970/01/01/[7]")
+    assert len(new_log_stream("7", 0)) == len("1970/01/01/[7]") + 32
+
+
+async def test_entries_reach_the_sink_in_order_and_in_one_batch() -> None:
+    batches: list[list[tuple[int, str]]] = []
+    delivered = asyncio.Event()
+
+    def sink(version, stream, entries) -> None:
+        batches.append(list(entries))
+        delivered.set()
+
+    log = EnvironmentLog(function_version(), "s", sink, asyncio.get_running_loop(), lambda: 2.0, interval_s=0.001)
+    log.write("START\n")
+    log.output(b"hello\n")
+    log.write(None)
+    log.write("END\n")
+    await delivered.wait()
+    assert batches == [[(2000, "START\n"), (2000, "hello\n"), (2000, "END\n")]]
+
+
+async def test_tail_is_the_last_4_kib() -> None:
+    log = EnvironmentLog(function_version(), "s", lambda *_: None, asyncio.get_running_loop())
+    log.write("before\n")
+    log.open_tail()
+    log.output(b"x" * 5000 + b"\nend\n")
+    tail = log.close_tail()
+    assert len(tail) == 4096 and tail.endswith(b"x\nend\n") and b"before" not in tail
+    log.deliver()

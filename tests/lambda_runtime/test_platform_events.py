@@ -1,0 +1,62 @@
+"""Platform lines and records."""
+
+from __future__ import annotations
+
+import json
+
+from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog, TextPlatformLog
+
+
+def report(**changes: object) -> InvokeReport:
+    return InvokeReport(
+        **{"request_id": "r", "duration_ms": 2.004, "memory_size_mib": 128, "max_memory_mib": 36, **changes}
+    )
+
+
+def test_text_report_as_recorded() -> None:
+    assert TextPlatformLog().report(0, report()) == (
+        "REPORT RequestId: r\tDuration: 2.00 ms\tBilled Duration: 3 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\t\n"
+    )
+
+
+def test_first_report_has_the_init_duration_and_bills_it() -> None:
+    text = TextPlatformLog().report(0, report(init_duration_ms=110.1))
+    assert "Billed Duration: 113 ms" in text and text.endswith("\tInit Duration: 110.10 ms\t\n")
+
+
+def test_failed_report_has_status_and_error_type() -> None:
+    text = TextPlatformLog().report(0, report(status="error", error_type="Runtime.ExitError"))
+    assert text.endswith("\tStatus: error\tError Type: Runtime.ExitError\t\n")
+
+
+def test_sampled_trace_is_in_the_report() -> None:
+    text = TextPlatformLog().report(0, report(trace_header="Root=1-a-b;Parent=c;Sampled=1"))
+    assert "XRAY TraceId: 1-a-b\tSegmentId: c\tSampled: true" in text
+
+
+def test_json_report_follows_the_telemetry_schema() -> None:
+    event = json.loads(JsonPlatformLog().report(0.5, report(init_duration_ms=1.5)))
+    assert event == {
+        "time": "1970-01-01T00:00:00.500Z",
+        "type": "platform.report",
+        "record": {
+            "requestId": "r",
+            "metrics": {
+                "durationMs": 2.004,
+                "billedDurationMs": 4,
+                "memorySizeMB": 128,
+                "maxMemoryUsedMB": 36,
+                "initDurationMs": 1.5,
+            },
+            "status": "success",
+        },
+    }
+
+
+def test_system_log_level_filters_platform_events() -> None:
+    warn, debug = JsonPlatformLog("WARN"), JsonPlatformLog("DEBUG")
+    assert warn.start(0, "r", "1", None) is None
+    assert warn.report(0, report()) is None
+    assert warn.report(0, report(status="timeout")) is not None
+    assert JsonPlatformLog().end(0, report()) is None
+    assert json.loads(debug.end(0, report()))["type"] == "platform.runtimeDone"
