@@ -1,22 +1,27 @@
 """HTTP request -> request dictionary. Compiled once an operation, from the model.
 
-Where a value has the wrong JSON type, AWS's services answer SerializationException in these words (seen for Lambda:
-"NUMBER_VALUE can not be converted to a String"). Members that the model does not know, and nulls, are ignored.
+Members that the model does not know, and nulls, are ignored.
 """
 
 from __future__ import annotations
 
 import json
-from binascii import a2b_base64
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from lambda_provider.api.errors import RequestEntityTooLargeException, SerializationException
 from lambda_provider.api.spec import Member, Operation, ServiceSpec
 from lambda_provider.wire.router import Query
+from lambda_provider.wire.values import (
+    JSON_READERS,
+    TEXT_READERS,
+    Reader,
+    TextReader,
+    list_reader,
+    map_reader,
+    refuse_for_collection,
+)
 
-Reader = Callable[[Any], Any]
 Parser = Callable[[Sequence[str], Query, Mapping[str, str], bytes], dict[str, Any]]
 
 # What AWS takes for CreateFunction and UpdateFunctionCode: 50 MiB of archive in Base64, and a little.
@@ -114,9 +119,9 @@ class ParserCompiler:
             return self._members_reader(shape.members, shape_name)
         if shape.type in ("list", "map"):
             element = self.reader(shape.element or "")
-            reader = _list_reader(element) if shape.type == "list" else _map_reader(element)
+            reader = list_reader(element) if shape.type == "list" else map_reader(element)
         else:
-            reader = _SCALARS[shape.type]
+            reader = JSON_READERS[shape.type]
         return self._readers.setdefault(shape_name, reader)
 
     def _members_reader(self, members: Mapping[str, Member], shape_name: str | None = None) -> Reader:
@@ -124,7 +129,7 @@ class ParserCompiler:
 
         def read(value: Any) -> dict[str, Any]:
             if type(value) is not dict:
-                _refuse_for_collection(value, "structure or map")
+                refuse_for_collection(value, "structure or map")
             result = {}
             for name, item in value.items():
                 if item is not None and name in readers:
@@ -136,15 +141,15 @@ class ParserCompiler:
         readers.update((name, self.reader(member.shape)) for name, member in members.items())
         return read
 
-    def _text_reader(self, member: Member) -> Callable[[str], Any]:
-        return _TEXT_SCALARS[self._spec.shape(member.shape).type]
+    def _text_reader(self, member: Member) -> TextReader:
+        return TEXT_READERS[self._spec.shape(member.shape).type]
 
     def _query_reader(self, member: Member) -> Callable[[Sequence[str]], Any]:
         shape = self._spec.shape(member.shape)
         if shape.type == "list":
-            read_element = _TEXT_SCALARS[self._spec.shape(shape.element or "").type]
+            read_element = TEXT_READERS[self._spec.shape(shape.element or "").type]
             return lambda texts: [read_element(text) for text in texts]
-        read = _TEXT_SCALARS[shape.type]
+        read = TEXT_READERS[shape.type]
         return lambda texts: read(texts[0])
 
 
@@ -174,147 +179,3 @@ def _load(body: bytes, operation: str) -> Any:
 
 def _refuse_constant(token: str) -> NoReturn:
     raise ValueError(f"Unrecognized token '{token}'")
-
-
-def _refuse_scalar(value: Any, wanted: str) -> NoReturn:
-    if isinstance(value, dict):
-        raise SerializationException("Start of structure or map found where not expected.")
-    if isinstance(value, list):
-        raise SerializationException("Start of list found where not expected")
-    if isinstance(value, bool):
-        token = "TRUE_VALUE" if value else "FALSE_VALUE"
-    elif value is None:
-        token = "NULL_VALUE"
-    else:
-        token = "STRING_VALUE" if isinstance(value, str) else "NUMBER_VALUE"
-    raise SerializationException(f"{token} can not be converted to {wanted}")
-
-
-def _refuse_for_collection(value: Any, wanted: str) -> NoReturn:
-    if isinstance(value, dict):
-        raise SerializationException("Start of structure or map found where not expected.")
-    if isinstance(value, list):
-        raise SerializationException("Start of list found where not expected")
-    raise SerializationException(f"Expected {wanted} or null")
-
-
-def _list_reader(read_element: Reader) -> Reader:
-    def read(value: Any) -> list[Any]:
-        if type(value) is not list:
-            _refuse_for_collection(value, "list")
-        return [read_element(element) for element in value]
-
-    return read
-
-
-def _map_reader(read_value: Reader) -> Reader:
-    def read(value: Any) -> dict[str, Any]:
-        if type(value) is not dict:
-            _refuse_for_collection(value, "map")
-        return {_read_string(key): read_value(item) for key, item in value.items()}
-
-    return read
-
-
-def _read_string(value: Any) -> str:
-    if type(value) is not str:
-        _refuse_scalar(value, "a String")
-    if not value.isascii():
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:  # half of a surrogate pair, written as an escape
-            raise SerializationException("STRING_VALUE is not valid Unicode") from None
-    return value
-
-
-def _read_integer(value: Any, wanted: str = "an Integer") -> int:
-    if type(value) is int:
-        return value
-    if type(value) is float and value.is_integer():
-        return int(value)
-    _refuse_scalar(value, wanted)
-
-
-def _read_long(value: Any) -> int:
-    return _read_integer(value, "a Long")
-
-
-def _read_double(value: Any) -> float:
-    if type(value) in (int, float):
-        try:
-            return float(value)
-        except OverflowError:
-            pass
-    _refuse_scalar(value, "a Double")
-
-
-def _read_boolean(value: Any) -> bool:
-    if type(value) is not bool:
-        _refuse_scalar(value, "a Boolean")
-    return value
-
-
-def _read_blob(value: Any) -> bytes:
-    if type(value) is not str:
-        _refuse_scalar(value, "a Blob")
-    try:
-        return a2b_base64(value, strict_mode=True)
-    except ValueError:
-        raise SerializationException("STRING_VALUE can not be converted to a Blob: it is not valid Base64") from None
-
-
-def _read_timestamp(value: Any) -> datetime:
-    if type(value) in (int, float):
-        try:
-            return datetime.fromtimestamp(value, UTC)
-        except (OverflowError, ValueError, OSError):
-            pass
-    _refuse_scalar(value, "a Timestamp")
-
-
-def _text_integer(text: str) -> int:
-    # 19 digits are a 64-bit number; int() alone would take blanks, underscores and other scripts' digits.
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):
-        _refuse_scalar(text, "an Integer")
-    return int(text)
-
-
-def _text_double(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        _refuse_scalar(text, "a Double")
-
-
-def _text_boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        _refuse_scalar(text, "a Boolean")
-    return text == "true"
-
-
-def _text_timestamp(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        _refuse_scalar(text, "a Timestamp")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-_SCALARS: dict[str, Reader] = {
-    "string": _read_string,
-    "integer": _read_integer,
-    "long": _read_long,
-    "double": _read_double,
-    "boolean": _read_boolean,
-    "blob": _read_blob,
-    "timestamp": _read_timestamp,
-}
-_TEXT_SCALARS: dict[str, Callable[[str], Any]] = {
-    "string": str,
-    "integer": _text_integer,
-    "long": _text_integer,
-    "double": _text_double,
-    "boolean": _text_boolean,
-    "timestamp": _text_timestamp,
-}
