@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # Not `from . import shapes`: that asks this function for `shapes` first, without end.
-    if not name.startswith("_"):
+    # Structures have capitals; everything else, submodules that are being imported included, is not worth loading them.
+    if name[:1].isupper():
         shapes = import_module(f"{__name__}.shapes")
         if name in shapes.__all__:
             return getattr(shapes, name)
