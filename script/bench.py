@@ -1,0 +1,293 @@
+"""How fast: ratios side by side in one run, so that the machine's mood cancels out.
+
+a   an echo of 2 bytes by a bare ASGI application on the same server library
+b   a warm Invoke of an echo function through the gateway, with the same raw keep-alive client
+c   starting an interpreter as the runtime client needs it
+d   a cold Invoke: the first one of a function that was just deployed
+e   the gateway itself: time to ready, resident memory
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+import uvloop
+
+PAYLOAD = b"{}"
+ECHO_APP = """
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    body = (await receive())["body"]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+"""
+HANDLERS = {
+    "python": ("index.py", "def handler(event, context):\n    return event\n", "index.handler"),
+    "nodejs": ("index.mjs", "export const handler = async (event) => event;\n", "index.handler"),
+    "provided": ("bootstrap", (Path(__file__).parent / "bootstrap_example.py").read_text(), "bootstrap"),
+}
+
+
+class Client(asyncio.Protocol):
+    """One kept-alive connection that sends the same bytes again as soon as the answer is complete."""
+
+    def __init__(self, request: bytes, count: int, done: asyncio.Future[None]) -> None:
+        self.request, self.left, self.done = request, count, done
+        self.times: list[float] = []
+        self.buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.send()
+
+    def send(self) -> None:
+        self.sent = time.perf_counter()
+        self.transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, separator, body = self.buffer.partition(b"\r\n\r\n")
+        if not separator or len(body) < int(re.search(rb"(?i)content-length: (\d+)", head)[1]):
+            return
+        self.times.append(time.perf_counter() - self.sent)
+        if not head.startswith(b"HTTP/1.1 200"):
+            self.done.set_exception(RuntimeError(self.buffer.decode("utf-8", "replace")))
+            return
+        self.buffer = b""
+        self.left -= 1
+        if self.left:
+            self.send()
+        elif not self.done.done():
+            self.done.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(RuntimeError("the connection was closed"))
+
+
+def load(port: int, request: bytes, count: int, connections: int) -> tuple[list[float], float]:
+    """Latencies in seconds and requests a second."""
+
+    async def run() -> tuple[list[float], float]:
+        loop = asyncio.get_running_loop()
+        clients = []
+        started = time.perf_counter()
+        for _ in range(connections):
+            client = Client(request, count // connections, loop.create_future())
+            await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
+            clients.append(client)
+        await asyncio.gather(*(client.done for client in clients))
+        elapsed = time.perf_counter() - started
+        for client in clients:
+            client.transport.close()
+        return [moment for client in clients for moment in client.times], count / elapsed
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run())
+
+
+def post(path: str, port: int) -> bytes:
+    """A POST of `{}` with what a signed request's headers weigh."""
+    lines = [
+        f"POST {path} HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+        "User-Agent: Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux lang/python#3.11 cfg/retry-mode#legacy",
+        "X-Amz-Date: 20260101T000000Z",
+        "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, "
+        "SignedHeaders=host;x-amz-date, Signature=" + "0" * 64,
+        f"Content-Length: {len(PAYLOAD)}",
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + PAYLOAD
+
+
+@contextmanager
+def echo_server() -> Iterator[int]:
+    """The bare ASGI application on uvicorn."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "echo_app.py").write_text(ECHO_APP)
+        command = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "echo_app:app",
+            "--port",
+            "0",
+            "--no-access-log",
+            "--app-dir",
+            folder,
+        ]
+        process = subprocess.Popen(
+            [*command, "--loop", "uvloop", "--http", "httptools"], stderr=subprocess.PIPE, text=True
+        )
+        try:
+            for line in process.stderr:
+                if found := re.search(r"running on http://[\d.]+:(\d+)", line):
+                    break
+            yield int(found[1])
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def gateway() -> Iterator[tuple[int, float, int]]:
+    """Our gateway: port, seconds to ready, process id."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "lambda_provider.cli", "start", "--port", "0", "--log-level", "error"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        ready = time.perf_counter() - started
+        yield int(re.search(r":(\d+)", line)[1]), ready, process.pid
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+def archive(name: str, text: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        info = zipfile.ZipInfo(name)
+        info.external_attr = 0o755 << 16
+        file.writestr(info, text)
+    return buffer.getvalue()
+
+
+def deploy(client, name: str, runtime: str) -> None:
+    file, text, handler = HANDLERS[re.match("[a-z]+", runtime)[0]]
+    client.create_function(
+        FunctionName=name, Runtime=runtime, Handler=handler, Role="arn:aws:iam::000000000000:role/bench",
+        Code={"ZipFile": archive(file, text)}, Timeout=30,
+    )  # fmt: skip
+    client.get_waiter("function_active_v2").wait(FunctionName=name)
+
+
+def invoke_path(name: str) -> str:
+    return f"/2015-03-31/functions/{name}/invocations"
+
+
+def command_time(command: list[str], repeat: int) -> float:
+    times = []
+    for _ in range(repeat):
+        started = time.perf_counter()
+        subprocess.run(command, check=True)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def cold(client, port: int, runtime: str, repeat: int) -> tuple[float, float]:
+    """The very first invoke of a runtime, and the median of first invokes of further functions, in seconds."""
+    names = [f"cold-{runtime.replace('.', '')}-{number}" for number in range(repeat + 1)]
+    for name in names:
+        deploy(client, name, runtime)
+    times = [load(port, post(invoke_path(name), port), 1, 1)[0][0] for name in names]
+    return times[0], statistics.median(times[1:])
+
+
+def resident_mib(pid: int) -> float:
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024
+
+
+def ms(seconds: float) -> str:
+    return f"{seconds * 1000:8.2f} ms"
+
+
+def row(what: str, value: str, ratio: str = "") -> None:
+    print(f"{what:<58} {value:>14}  {ratio}")
+
+
+def percentile(times: list[float], share: float) -> float:
+    return sorted(times)[min(len(times) - 1, int(len(times) * share))]
+
+
+def interleaved(
+    rounds: int, measure: dict[str, Callable[[], tuple[list[float], float]]]
+) -> dict[str, tuple[list[float], float]]:
+    """Run all measurements in turn, several times; latencies are joined, rates are the median."""
+    found: dict[str, list[tuple[list[float], float]]] = {name: [] for name in measure}
+    for _ in range(rounds):
+        for name, run in measure.items():
+            found[name].append(run())
+    return {
+        name: ([moment for times, _ in runs for moment in times], statistics.median(rate for _, rate in runs))
+        for name, runs in found.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=2000, help="requests in a round (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each measurement (default %(default)s)")
+    parser.add_argument("--cold", type=int, default=15, help="cold invokes of each runtime (default %(default)s)")
+    options = parser.parse_args()
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    with echo_server() as echo_port, gateway() as (port, ready, pid):
+        idle_mib = resident_mib(pid)
+        client = boto3.client(
+            "lambda", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1",
+            aws_access_key_id="test", aws_secret_access_key="test",
+        )  # fmt: skip
+        deploy(client, "warm", python)
+        echo, invoke = post("/", echo_port), post(invoke_path("warm"), port)
+        load(port, invoke, 200, 8)
+        load(echo_port, echo, 200, 8)
+        one = interleaved(
+            options.rounds,
+            {
+                "echo": lambda: load(echo_port, echo, options.requests, 1),
+                "invoke": lambda: load(port, invoke, options.requests, 1),
+            },
+        )
+        eight = interleaved(
+            options.rounds,
+            {
+                "echo": lambda: load(echo_port, echo, options.requests, 8),
+                "invoke": lambda: load(port, invoke, options.requests, 8),
+            },
+        )
+        row("measured", "value", "ratio")
+        for name, share in (("p50", 0.5), ("p99", 0.99)):
+            a, b = (percentile(one[kind][0], share) for kind in ("echo", "invoke"))
+            row(f"a  ASGI echo, {name}", ms(a))
+            row(f"b  warm Invoke, {name}", ms(b), f"b/a = {b / a:.2f}")
+        for name, found in (("1 connection", one), ("8 connections", eight)):
+            a, b = found["echo"][1], found["invoke"][1]
+            row(f"a  ASGI echo, {name}", f"{a:,.0f} /s")
+            row(f"b  warm Invoke, {name}", f"{b:,.0f} /s", f"a/b = {a / b:.2f}")
+        starts = {python: [sys.executable, "-c", "import awslambdaric.bootstrap"]}
+        if shutil.which("node"):
+            major = subprocess.run(["node", "-p", "process.versions.node"], capture_output=True, text=True, check=True)
+            starts[f"nodejs{major.stdout.split('.')[0]}.x"] = ["node", "-e", "0"]
+        starts["provided.al2023"] = [sys.executable, "-S", "-c", "pass"]
+        for runtime, command in starts.items():
+            c = command_time(command, options.cold)
+            first, d = cold(client, port, runtime, options.cold)
+            row(f"c  {Path(command[0]).name} {' '.join(command[1:])}", ms(c))
+            row(f"d  cold Invoke, {runtime}", ms(d), f"d/c = {d / c:.2f}")
+            row(f"   the very first one, {runtime}", ms(first))
+        row("e  gateway ready after", ms(ready))
+        row("e  gateway resident, fresh", f"{idle_mib:8.1f} MiB")
+        row("e  gateway resident, after this run", f"{resident_mib(pid):8.1f} MiB")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+    main()
