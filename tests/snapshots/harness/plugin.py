@@ -87,7 +87,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.excinfo is not None and isinstance(call.excinfo.value, SnapshotMismatch):
         report.longrepr = str(call.excinfo.value)
     recording = recording_of(item)
-    if recording and (call.when == "call" or report.skipped):
+    if recording and (call.when == "call" or not report.passed):
         report.user_properties.append((REPORT, (*recording, report.outcome)))
     return report
 

@@ -1,0 +1,66 @@
+"""Tags of functions."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from .harness.functions import archive
+from .harness.plugin import recorded
+from .harness.steps import refused
+
+pytestmark = pytest.mark.scenario
+api = partial(recorded, "lambda_api.json")
+
+WITH_ENVIRONMENT = {"Environment": {"Variables": {}}, "Timeout": 30}
+
+
+def tags(*numbers):
+    return {f"{number}_key": f"{number}_value" for number in numbers}
+
+
+@api("TestLambdaTags::test_tag_limits")
+def test_a_function_has_fifty_tags_at_most(aws, snapshot, create, new_name):
+    client, created = aws.lambda_, create(**WITH_ENVIRONMENT)
+    arn = created["FunctionArn"]
+    snapshot.match("tag_lambda_too_many_tags", refused(client.tag_resource, Resource=arn, Tags=tags(*range(51))))
+    snapshot.match("tag_response", client.tag_resource(Resource=arn, Tags=tags(*range(50))))
+    snapshot.match("list_tags_response", client.list_tags(Resource=arn))
+    snapshot.match("get_fn_response", client.get_function(FunctionName=arn))
+    error = refused(client.tag_resource, Resource=arn, Tags=tags(50))
+    snapshot.match("tag_lambda_too_many_tags_additional", error)
+    error = refused(
+        client.create_function,
+        FunctionName=new_name(),
+        Runtime="python3.12",
+        Handler="handler.handler",
+        Role=aws.role_arn,
+        Code={"ZipFile": archive("echo.py")},
+        Tags=tags(*range(51)),
+    )
+    snapshot.match("create_function_invalid_tags", error)
+
+
+@api("TestLambdaTags::test_tag_versions")
+def test_versions_have_no_tags(aws, snapshot, create):
+    client, created = aws.lambda_, create(Publish=True)
+    arn = created["FunctionArn"]
+    error = refused(client.tag_resource, Resource=f"{arn}:1", Tags={"key": "value"})
+    snapshot.match("tag_resource_exception", error)
+    error = refused(client.tag_resource, Resource=f"{arn}:$LATEST", Tags={"key": "value"})
+    snapshot.match("tag_resource_latest_exception", error)
+
+
+@recorded("lambda_api.json", "TestLambdaTag::test_tag_exceptions[lambda_function]")
+def test_tag_exceptions_of_a_function(aws, snapshot):
+    client, name = aws.lambda_, "no-such-function"
+    arn = aws.arn(name)
+    error = refused(client.tag_resource, Resource=arn, Tags={"key": "value"})
+    snapshot.match("not_found_exception_tag", error)
+    error = refused(client.untag_resource, Resource=arn, TagKeys=["key"])
+    snapshot.match("not_found_exception_untag", error)
+    snapshot.match("not_found_exception_list", refused(client.list_tags, Resource=arn))
+    snapshot.match("aliased_arn_exception", refused(client.list_tags, Resource=f"{arn}:alias"))
+    error = refused(client.list_tags, Resource=arn.replace(":function:", ":foobar:"))
+    snapshot.match("invalid_arn_exception", error)
