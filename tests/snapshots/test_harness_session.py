@@ -16,6 +16,7 @@ from .harness import plugin, recordings
 from .harness.matcher import MISSING, Difference
 from .harness.normalise import to_json
 from .harness.session import Snapshot, SnapshotMismatch, load, render
+from .harness.transformers import masked_member
 
 
 def session(tmp_path: Path, steps: dict[str, Any], **parameters: Any) -> Snapshot:
@@ -42,6 +43,13 @@ def test_update_keeps_the_other_scenarios(tmp_path: Path) -> None:
     (tmp_path / "area.json").write_text('{"test_other": {"x": 1}, "test_it": {"old": 1}}')
     session(tmp_path, {"new": 2}, update=True).finish()
     assert load(tmp_path / "area.json") == {"test_it": {"new": 2}, "test_other": {"x": 1}}
+
+
+def test_a_placeholder_that_could_not_be_matched_again_is_not_written(tmp_path: Path) -> None:
+    made = session(tmp_path, {"a": {"x": 1, "y": 2}}, update=True)
+    made.transform(masked_member("x", "same"), masked_member("y", "same"))
+    assert "$.a.y   (<same> stood for 1 before)" in mismatch(made)
+    assert not (tmp_path / "area.json").exists()
 
 
 def test_a_scenario_that_was_never_recorded_fails(tmp_path: Path) -> None:

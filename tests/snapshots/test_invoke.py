@@ -316,7 +316,7 @@ def retrying(aws, name):
     aws.lambda_.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=1)
 
 
-@pytest.mark.retry
+@pytest.mark.slow("a failed event is tried again after a minute")
 @functions("TestRequestIdHandling::test_request_id_async_invoke_with_retry")
 def test_a_retry_keeps_the_request_id(aws, snapshot, create):
     name = create("custom_error.py")["FunctionName"]
@@ -330,7 +330,7 @@ def test_a_retry_keeps_the_request_id(aws, snapshot, create):
     snapshot.match("end_messages", ends)
 
 
-@pytest.mark.retry
+@pytest.mark.slow("a failed event is tried again after a minute")
 @functions("TestLambdaFeatures::test_invocation_type_event_error")
 def test_an_event_whose_function_fails(aws, snapshot, create):
     created = create("custom_error.py", Runtime="python3.10", **WITH_ENVIRONMENT)

@@ -78,11 +78,14 @@ class Snapshot:
         return load(self.file).get(self.scenario, {})
 
     def _write(self) -> None:
+        written = mask(self.steps, self.transformers, self.constants)
+        if unmatched := list(compare(written, self.steps, Bindings())):
+            raise SnapshotMismatch(render("what would be written does not match what it was written from", unmatched))
         with _locked(self.file):
             scenarios = load(self.file)
             scenarios.pop(self.scenario, None)
-            if self.steps:
-                scenarios[self.scenario] = mask(self.steps, tuple(self.transformers), self.constants)
+            if written:
+                scenarios[self.scenario] = written
             text = json.dumps(dict(sorted(scenarios.items())), indent=2, ensure_ascii=False)
             self.file.write_text(text + "\n", encoding="utf-8")
 
