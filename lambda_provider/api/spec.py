@@ -39,6 +39,9 @@ class Shape:
     `type` is the model's: structure, list, map, string, integer, long, double, boolean, blob or timestamp. `min` and `max`
     bound the value of a number, the length of a string or blob, and the size of a list or map. `element` is the shape of a
     list's elements or a map's values, `key` that of a map's keys. `payload` names the member that is the whole body.
+
+    Two things that botocore's model does not have come from our patches: `sparse`, a list or map that takes nulls, and an
+    `enum` on a list, which bounds its elements together.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Shape:
     event_stream: bool = False
     streaming: bool = False
     sensitive: bool = False
+    sparse: bool = False
     error_status: int | None = None
 
 
@@ -144,6 +148,7 @@ def _shape(name: str, definition: Mapping[str, Any]) -> Shape:
         event_stream=definition.get("eventstream", False),
         streaming=definition.get("streaming", False),
         sensitive=definition.get("sensitive", False),
+        sparse=definition.get("sparse", False),
         error_status=definition.get("error", {}).get("httpStatusCode"),
     )
 

@@ -119,7 +119,8 @@ class ParserCompiler:
             return self._members_reader(shape.members, shape_name)
         if shape.type in ("list", "map"):
             element = self.reader(shape.element or "")
-            reader = list_reader(element) if shape.type == "list" else map_reader(element)
+            make = list_reader if shape.type == "list" else map_reader
+            reader = make(element, drop_nulls=shape.sparse)
         else:
             reader = JSON_READERS[shape.type]
         return self._readers.setdefault(shape_name, reader)

@@ -24,8 +24,6 @@ def _refuse_scalar(value: Any, wanted: str) -> NoReturn:
         raise SerializationException("Start of list found where not expected")
     if isinstance(value, bool):
         token = "TRUE_VALUE" if value else "FALSE_VALUE"
-    elif value is None:
-        token = "NULL_VALUE"
     else:
         token = "STRING_VALUE" if isinstance(value, str) else "NUMBER_VALUE"
     raise SerializationException(f"{token} can not be converted to {wanted}")
@@ -40,24 +38,28 @@ def refuse_for_collection(value: Any, wanted: str) -> NoReturn:
     raise SerializationException(f"Expected {wanted} or null")
 
 
-def list_reader(read_element: Reader) -> Reader:
-    """A reader of lists."""
+def list_reader(read_element: Reader, *, drop_nulls: bool) -> Reader:
+    """A reader of lists. A null element stays for validation to refuse in AWS's words, or is dropped where it may be there."""
 
     def read(value: Any) -> list[Any]:
         if type(value) is not list:
             refuse_for_collection(value, "list")
-        return [read_element(element) for element in value]
+        if drop_nulls:
+            value = [element for element in value if element is not None]
+        return [None if element is None else read_element(element) for element in value]
 
     return read
 
 
-def map_reader(read_value: Reader) -> Reader:
-    """A reader of maps; all keys in the model are strings."""
+def map_reader(read_value: Reader, *, drop_nulls: bool) -> Reader:
+    """A reader of maps, whose keys are strings throughout the model. Nulls are treated as in lists."""
 
     def read(value: Any) -> dict[str, Any]:
         if type(value) is not dict:
             refuse_for_collection(value, "map")
-        return {_read_string(key): read_value(item) for key, item in value.items()}
+        if drop_nulls:
+            value = {key: item for key, item in value.items() if item is not None}
+        return {_read_string(key): None if item is None else read_value(item) for key, item in value.items()}
 
     return read
 

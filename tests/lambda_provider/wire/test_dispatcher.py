@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 
@@ -17,6 +18,7 @@ from lambda_provider.api import (
     ValidationException,
 )
 from lambda_provider.wire import MAX_JSON_BODY_BYTES, HttpRequest, LambdaWire
+from lambda_provider.wire.values import JSON_READERS, list_reader, map_reader
 
 FUNCTIONS = "/2015-03-31/functions"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -241,7 +243,6 @@ class TestBodies:
             ({"Code": {"ZipFile": "YQ"}}, "STRING_VALUE can not be converted to a Blob: it is not valid Base64"),
             ({"Layers": {}}, "Start of structure or map found where not expected."),
             ({"Layers": "arn"}, "Expected list or null"),
-            ({"Layers": [None]}, "NULL_VALUE can not be converted to a String"),
             ({"Environment": {"Variables": {"A": 1}}}, "NUMBER_VALUE can not be converted to a String"),
             ({"Environment": {"Variables": []}}, "Start of list found where not expected"),
             ({"Environment": {"Variables": {"A": "\ud800"}}}, "STRING_VALUE is not valid Unicode"),
@@ -257,6 +258,20 @@ class TestBodies:
     def test_null_is_absent_and_unknown_members_are_ignored(self, peer) -> None:
         self.create(peer, b'{"FunctionName": "f", "Role": null, "Unknown": {"a": [1]}, "MemorySize": 128.0}')
         assert peer.requests == [("CreateFunction", {"FunctionName": "f", "MemorySize": 128})]
+
+    def test_null_in_a_list_or_map_is_left_for_validation_to_refuse(self, peer) -> None:
+        self.create(peer, b'{"Layers": [null, "arn"], "Environment": {"Variables": {"A": null}}}')
+        assert peer.validated == [
+            ("CreateFunction", {"Layers": [None, "arn"], "Environment": {"Variables": {"A": None}}})
+        ]
+
+    def test_null_is_dropped_from_a_list_that_takes_nulls(self) -> None:
+        read = list_reader(JSON_READERS["string"], drop_nulls=True)
+        assert read([None, "a"]) == ["a"]
+
+    def test_null_is_dropped_from_a_map_that_takes_nulls(self) -> None:
+        read = map_reader(JSON_READERS["string"], drop_nulls=True)
+        assert read({"a": None, "b": "c"}) == {"b": "c"}
 
     def test_empty_body_is_an_empty_structure(self, peer) -> None:
         assert self.create(peer, b"").status == 201
@@ -274,8 +289,6 @@ class TestBodies:
 class TestParameters:
     @pytest.mark.parametrize("text", ["abc", "1.0", "", " 1", "1_000", "٣", "9" * 30, "--1"])
     def test_number_in_the_query_has_to_be_one(self, peer, text) -> None:
-        from urllib.parse import quote
-
         response = peer.send("GET", FUNCTIONS, query=f"MaxItems={quote(text)}")
         assert error_of(response) == (
             400,
