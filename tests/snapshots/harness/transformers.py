@@ -64,6 +64,7 @@ STANDARD: tuple[Transformer, ...] = (
     masked_member("LastModified", "date"),
     masked_member("CreationTime", "date"),
     masked_member("LastModifiedTime", "date"),
+    masked_member("CreatedDate", "date"),
     member("FunctionName", "function-name"),
     member("CodeSha256", "code-sha256"),
     member("LogResult", "log-result"),
