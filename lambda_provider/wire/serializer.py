@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ Serializer = Callable[[Mapping[str, Any] | None, str], HttpResponse]
 
 REQUEST_ID = "x-amzn-RequestId"
 JSON_CONTENT = ("Content-Type", "application/json")
+INTERNAL_ERROR = "The AWS Lambda service encountered an internal error."
 
 
 class SerializerCompiler:
@@ -140,7 +141,10 @@ def dump_json(value: Any) -> bytes:
 async def _frames(
     events: AsyncIterator[Mapping[str, Any]], encode: eventstream.EventEncoder, request_id: str
 ) -> AsyncIterator[bytes]:
-    """The frames of a stream. The status is out already, so an error ends the stream as a frame of its own."""
+    """The frames of a stream. The status is out already, so an error ends the stream as a frame of its own.
+
+    When the client goes away this generator is closed, and closes the events with it, so that the provider learns of it.
+    """
     try:
         async for event in events:
             yield encode(event)
@@ -149,9 +153,9 @@ async def _frames(
     except Exception:
         LOG.exception("The response stream of request %s broke", request_id)
         yield eventstream.error_frame(ServiceException.code, INTERNAL_ERROR)
-
-
-INTERNAL_ERROR = "The AWS Lambda service encountered an internal error."
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
 
 
 def _blob_body(member: str) -> Callable[[Mapping[str, Any]], bytes]:

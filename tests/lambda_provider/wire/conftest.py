@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -63,7 +64,7 @@ class Peer:
     def _provider(self) -> LambdaApi:
         provider = type("Recorder", (LambdaApi,), {})
         for operation in load().operations.values():
-            if asyncio.iscoroutinefunction(getattr(LambdaApi, operation.method_name)):
+            if inspect.iscoroutinefunction(getattr(LambdaApi, operation.method_name)):
                 setattr(provider, operation.method_name, self._async_method(operation.name))
             else:
                 setattr(provider, operation.method_name, self._method(operation.name))

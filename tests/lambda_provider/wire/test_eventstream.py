@@ -6,6 +6,8 @@ import json
 
 from botocore.eventstream import EventStreamBuffer
 
+from lambda_provider.api import LambdaApi, ResourceNotFoundException
+from lambda_provider.wire import HttpRequest, LambdaWire
 from lambda_provider.wire.eventstream import encode_frame, encode_headers, error_frame
 
 
@@ -56,8 +58,6 @@ def test_chunks_are_raw_and_the_end_is_json(peer) -> None:
 
 
 def test_error_in_the_middle_ends_the_stream_as_a_frame(peer) -> None:
-    from lambda_provider.api import ResourceNotFoundException
-
     frames = stream(peer, [{"PayloadChunk": {"Payload": b"one"}}, ResourceNotFoundException("gone")])
     assert frames[-1] == (
         {":message-type": "error", ":error-code": "ResourceNotFoundException", ":error-message": "gone"},
@@ -71,6 +71,27 @@ def test_unexpected_error_in_the_middle_tells_nothing_of_the_inside(peer, caplog
     assert headers[":error-code"] == "ServiceException"
     assert "secret" not in headers[":error-message"] and payload == b""
     assert "secret" in caplog.text
+
+
+async def test_client_that_goes_away_ends_the_events() -> None:
+    ended = []
+
+    class Provider(LambdaApi):
+        async def invoke_with_response_stream(self, context, request):
+            async def events():
+                try:
+                    while True:
+                        yield {"PayloadChunk": {"Payload": b"more"}}
+                finally:
+                    ended.append(True)
+
+            return {"StatusCode": 200, "EventStream": events()}
+
+    wire = LambdaWire(Provider(), validate=lambda operation, request: None)
+    response = await wire.handle(HttpRequest("POST", "/2021-11-15/functions/f/response-streaming-invocations"))
+    await anext(response.body)
+    await response.body.aclose()
+    assert ended == [True]
 
 
 def test_error_message_is_cut_to_what_a_header_holds() -> None:
