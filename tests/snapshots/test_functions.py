@@ -241,6 +241,23 @@ def test_a_deleted_name_can_be_used_again(aws, snapshot, create):
     assert json.load(answer["Payload"]) == {"again": True}
 
 
+@api("TestLambdaImages::test_lambda_zip_file_to_image")
+def test_a_zip_function_does_not_become_an_image(aws, snapshot, create):
+    client, created = aws.lambda_, create()
+    name = created["FunctionName"]
+    snapshot.match("create-image-response", created)
+
+    def get(suffix=""):
+        snapshot.match(f"get-function-code-response{suffix}", client.get_function(FunctionName=name))
+        snapshot.match(f"get-function-config-response{suffix}", client.get_function_configuration(FunctionName=name))
+
+    get()
+    image = f"{aws.account_id}.dkr.ecr.{aws.region}.amazonaws.com/repository:latest"
+    error = refused(client.update_function_code, FunctionName=name, ImageUri=image)
+    snapshot.match("zipfile-to-image-error", error)
+    get("-after-update")
+
+
 @recorded("lambda.json", "TestLambdaBehavior::test_mixed_architecture")
 def test_update_code_changes_the_architecture(aws, snapshot, create):
     created = create(**WITH_ENVIRONMENT, Architectures=["x86_64"])

@@ -1,7 +1,8 @@
-"""Tags of functions."""
+"""Tags of functions and of what else has tags."""
 
 from __future__ import annotations
 
+import uuid
 from functools import partial
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from .harness.functions import archive
 from .harness.plugin import recorded
 from .harness.steps import refused
+from .harness.transformers import masked_text
 
 pytestmark = pytest.mark.scenario
 api = partial(recorded, "lambda_api.json")
@@ -52,15 +54,18 @@ def test_versions_have_no_tags(aws, snapshot, create):
     snapshot.match("tag_resource_latest_exception", error)
 
 
-@recorded("lambda_api.json", "TestLambdaTag::test_tag_exceptions[lambda_function]")
-def test_tag_exceptions_of_a_function(aws, snapshot):
-    client, name = aws.lambda_, "no-such-function"
-    arn = aws.arn(name)
+@pytest.mark.parametrize("kind", ["capacity_provider", "event_source_mapping", "lambda_function"])
+@api("TestLambdaTag::test_tag_exceptions")
+def test_tag_exceptions(aws, snapshot, kind):
+    client, part = aws.lambda_, {"lambda_function": "function"}.get(kind, kind.replace("_", "-"))
+    name = str(uuid.UUID(int=0)) if kind == "event_source_mapping" else "no-such-resource"
+    snapshot.transform(masked_text(name, "<resource-name>"))
+    arn = aws.arn(name).replace(":function:", f":{part}:")
     error = refused(client.tag_resource, Resource=arn, Tags={"key": "value"})
     snapshot.match("not_found_exception_tag", error)
     error = refused(client.untag_resource, Resource=arn, TagKeys=["key"])
     snapshot.match("not_found_exception_untag", error)
     snapshot.match("not_found_exception_list", refused(client.list_tags, Resource=arn))
     snapshot.match("aliased_arn_exception", refused(client.list_tags, Resource=f"{arn}:alias"))
-    error = refused(client.list_tags, Resource=arn.replace(":function:", ":foobar:"))
+    error = refused(client.list_tags, Resource=arn.replace(f":{part}:", ":foobar:"))
     snapshot.match("invalid_arn_exception", error)
