@@ -178,7 +178,7 @@ async def _send_response(response: HttpResponse, receive: Receive, send: Send) -
         return
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     stream = asyncio.ensure_future(_send_stream(body, send))
-    gone = asyncio.ensure_future(receive())
+    gone = asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait({stream, gone}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -199,6 +199,11 @@ async def _send_stream(body: AsyncIterator[bytes], send: Send) -> None:
     finally:
         if (close := getattr(body, "aclose", None)) is not None:
             await close()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _not_http(scope: Scope, receive: Receive, send: Send) -> None:

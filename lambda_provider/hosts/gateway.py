@@ -1,111 +1,120 @@
-"""The standalone gateway's server: uvicorn on the one event loop that also runs the data plane."""
+"""The gateway from its first request to its last: host, provider and server started and stopped in the right order."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
-import logging
-import os
-import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
-import uvicorn
-import uvloop
+from lambda_provider import __version__
+from lambda_provider.api.coverage import implemented_operations, operation_names
+from lambda_provider.asgi import Behind, LambdaApplication
+from lambda_provider.host import Host
+from lambda_provider.hosts.assembly import Assembly, assemble
+from lambda_provider.hosts.internal import Health, InternalRoutes, json_response
+from lambda_provider.hosts.server import GatewayServer, listen, stop_on_signals, url_of
+from lambda_provider.plugins import HOSTS, PluginError, load_plugin
+from lambda_provider.wire.http import HttpRequest, HttpResponse
 
-logger = logging.getLogger(__name__)
 
-GRACE_S = 5
-"""How long requests that are under way may take once the gateway was told to stop."""
-_FORCED_EXIT_AFTER_S = 5.0
-_KEEP_ALIVE_S = 75
+class GatewayHost(Host, Protocol):
+    """A host that brings no server of its own: what the gateway needs beyond the Host protocol."""
+
+    behind: Behind
+    """Answers what is not Lambda's."""
+
+    async def start(self, url: str) -> None:
+        """The gateway listens at `url`."""
+        ...
+
+    async def stop(self) -> None:
+        """End what was started. May be called twice."""
+        ...
+
+    def services(self) -> Mapping[str, Any]:
+        """What runs, for the health page."""
+        ...
 
 
-class GatewayServer(uvicorn.Server):
-    """uvicorn's server, with our signals and a call when it accepts requests.
+@dataclass(frozen=True)
+class GatewayOptions:
+    """What `lambda-provider start` can be told. `port` 0 takes a free one."""
 
-    uvicorn would end the process by the signal that stopped it, before sandboxes and moto are ended.
+    host: str = "127.0.0.1"
+    port: int = 4566
+    executor: str = "process"
+    state_dir: Path | None = None
+    host_adapter: str = "standalone"
+
+
+class Gateway:
+    """One gateway at one address.
+
+    Creating it takes the address, so that a busy port is known at once: OSError. `serve` runs until `stop` is called on its
+    loop or, with `signals`, until SIGINT or SIGTERM; a second stop does not wait for requests that are under way.
     """
 
-    def __init__(self, application: Callable[..., object], on_ready: Callable[[], None]) -> None:
-        super().__init__(
-            uvicorn.Config(
-                application,
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=GRACE_S,
-            )
-        )
-        self._on_ready = on_ready
+    def __init__(self, options: GatewayOptions) -> None:
+        self.options = options
+        self._listener: socket.socket = listen(options.host, options.port)
+        self.url = url_of(self._listener, options.host)
+        self._server: GatewayServer | None = None
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    async def serve(self, on_ready: Callable[[str], None] = lambda url: None, *, signals: bool = False) -> None:
+        """Start everything, call `on_ready` with the URL, and return when all is stopped again.
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_ready()
+        Raises `PluginError` for an unknown executor or host, ValueError for a setting that cannot be used.
+        """
+        host = self._load_host()
+        try:
+            await host.start(self.url)
+            assembly = assemble(host, executor=self.options.executor, state_dir=self.options.state_dir)
+            try:
+                await assembly.start()
+                application = LambdaApplication(
+                    assembly.wire, behind=host.behind, internal=self._internal(host, assembly)
+                )
+                self._server = GatewayServer(application, lambda: on_ready(self.url))
+                if signals:
+                    stop_on_signals(self._server)
+                await self._server.serve([self._listener])
+            finally:
+                await assembly.stop()
+        finally:
+            self._listener.close()
+            await host.stop()
 
     def stop(self) -> None:
-        """Stop accepting and let what runs finish within `GRACE_S`; the second call does not wait."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        """End `serve`. Only on its loop."""
+        if self._server is not None:
+            self._server.stop()
 
+    def _load_host(self) -> GatewayHost:
+        name = self.options.host_adapter
+        host: GatewayHost = load_plugin(HOSTS, name)()
+        if not hasattr(host, "behind"):
+            raise PluginError(f"the host {name!r} brings its own gateway; it is loaded by that, not by `start`")
+        return host
 
-def stop_on_signals(server: GatewayServer) -> None:
-    """SIGINT and SIGTERM stop the server; a second one forces it, and the process if even that takes too long."""
-    loop = asyncio.get_running_loop()
+    def _internal(self, host: GatewayHost, assembly: Assembly) -> InternalRoutes:
+        def facts() -> Mapping[str, Any]:
+            return {
+                "version": __version__,
+                "executor": self.options.executor,
+                "functions": assembly.provider.function_count(),
+                "environments": assembly.runtime.environment_count(),
+                "services": host.services(),
+            }
 
-    def stop(number: signal.Signals) -> None:
-        if server.should_exit:
-            logger.warning("%s again: not waiting for requests that are under way", number.name)
-            loop.call_later(_FORCED_EXIT_AFTER_S, os._exit, 128 + number)
-        server.stop()
+        async def operations(request: HttpRequest) -> HttpResponse:
+            implemented = implemented_operations(assembly.provider)
+            return json_response(200, {name: name in implemented for name in operation_names()})
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
+        async def code(request: HttpRequest) -> HttpResponse:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(None, assembly.provider.download_code, request)
 
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; `port` 0 takes a free one. Raises OSError with what to do when it cannot be had."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise OSError(f"cannot listen on {host}: {error.strerror or error}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise OSError(
-            error.errno, f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port"
-        ) from error
-    return listener
-
-
-def url_of(listener: socket.socket, host: str) -> str:
-    """The URL under which a client on this machine reaches the listener."""
-    port = listener.getsockname()[1]
-    with contextlib.suppress(ValueError):
-        address = ipaddress.ip_address(host)
-        if address.is_unspecified:
-            host = "127.0.0.1" if address.version == 4 else "::1"
-        if ":" in host:
-            host = f"[{host}]"
-    return f"http://{host}:{port}"
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """The loop that everything of the gateway runs on."""
-    return uvloop.new_event_loop()
+        return InternalRoutes({"health": Health(facts), "operations": operations, "code": code})

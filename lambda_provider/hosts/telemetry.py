@@ -233,7 +233,6 @@ def _next_batch(queue: deque[_Pending]) -> list[_Pending]:
     batch: list[_Pending] = []
     size = 0
     for event in queue:
-        # A message counts in UTF-8, of which a character takes at most 4 bytes; counting low keeps the scan cheap.
         size += len(event.message.encode()) + _EVENT_OVERHEAD_BYTES
         if batch and (size > _MAX_BATCH_BYTES or len(batch) == _MAX_BATCH_EVENTS):
             break

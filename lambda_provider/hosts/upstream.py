@@ -108,6 +108,7 @@ class Upstream:
             await answer
         except BaseException:
             upload.cancel()
+            answer.cancel()
             raise
         return UpstreamResponse(self, connection, upload)
 

@@ -1,0 +1,53 @@
+"""`lambda-provider logs NAME`: a function's log, read from CloudWatch Logs of the endpoint."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from lambda_provider.commands.endpoint import AwsError, Endpoint
+
+_POLL_S = 1.0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the events of all streams in the order of time; with `--follow`, goes on until Ctrl-C."""
+    endpoint = Endpoint(options.endpoint_url, account=options.account, region=options.region)
+    group = options.name if options.name.startswith("/") else f"/aws/lambda/{options.name.rpartition(':function:')[2]}"
+    seen: set[str] = set()
+    since_ms = 0
+    while True:
+        events = _events(endpoint, group, since_ms, missing_is_empty=options.follow)
+        for event in events:
+            if event["eventId"] not in seen:
+                print(_line(event), flush=True)
+        if not options.follow:
+            return 0
+        if events:
+            # Events of one millisecond may come in two answers: ask for the last one again, and know what was printed.
+            since_ms = max(event["timestamp"] for event in events)
+            seen = {event["eventId"] for event in events if event["timestamp"] == since_ms}
+        time.sleep(_POLL_S)
+
+
+def _events(endpoint: Endpoint, group: str, since_ms: int, *, missing_is_empty: bool) -> list[dict[str, Any]]:
+    request: dict[str, Any] = {"logGroupName": group, "startTime": since_ms, "interleaved": True}
+    events: list[dict[str, Any]] = []
+    while True:
+        try:
+            page = endpoint.call_json("logs", "Logs_20140328.FilterLogEvents", request)
+        except AwsError as error:
+            if missing_is_empty and error.code == "ResourceNotFoundException":
+                return []
+            raise
+        events += page["events"]
+        if not page.get("nextToken"):
+            return sorted(events, key=lambda event: int(event["timestamp"]))
+        request["nextToken"] = page["nextToken"]
+
+
+def _line(event: dict[str, Any]) -> str:
+    seconds, milliseconds = divmod(event["timestamp"], 1000)
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{moment}.{milliseconds:03d}Z  {event['message'].rstrip()}"

@@ -1,0 +1,77 @@
+"""Provider, runtime and wire put together for a host; the same for every host that runs them on its own event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lambda_provider.host import Host, LogEvent
+from lambda_provider.hosts.credentials import account_of
+from lambda_provider.plugins import EXECUTORS, load_plugin
+from lambda_provider.provider import LambdaProvider
+from lambda_provider.validation import validate
+from lambda_provider.wire import LambdaWire
+from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.logs import LogEntry, LogSink
+from lambda_runtime.service import RuntimeService
+from lambda_runtime.types import FunctionVersion
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A provider that works: start it on the loop that it shall live on, stop it there."""
+
+    host: Host
+    runtime: RuntimeService
+    provider: LambdaProvider
+    wire: LambdaWire
+
+    async def start(self) -> None:
+        """Take requests from now on."""
+        await self.runtime.start()
+        self.provider.on_after_init()
+
+    async def stop(self) -> None:
+        """End sandboxes and worker threads; what the state directory holds stays."""
+        self.provider.on_before_stop()
+        await self.runtime.stop()
+        self.wire.close()
+
+
+def assemble(host: Host, *, executor: str = "process", state_dir: Path | None = None) -> Assembly:
+    """Load the executor by its entry point and connect the parts; nothing is started.
+
+    Raises `PluginError` for an unknown executor and ValueError for a setting that cannot be used.
+    """
+    config = RuntimeConfig.from_settings(host.settings, endpoint_url=host.function_endpoint_url())
+    runtime = RuntimeService(
+        config,
+        load_plugin(EXECUTORS, executor)(config),
+        log_sink=_log_sink(host),
+        credentials=lambda version: _credentials(host, version),
+    )
+    provider = LambdaProvider(host, runtime, state_dir=state_dir)
+    return Assembly(host, runtime, provider, LambdaWire(provider, validate=validate, account_of=account_of))
+
+
+def _log_sink(host: Host) -> LogSink:
+    def sink(version: FunctionVersion, log_stream: str, entries: Sequence[LogEntry]) -> None:
+        host.put_log_events(
+            account_id=version.account_id,
+            region=version.region,
+            log_group=version.log_group or f"/aws/lambda/{version.function_name}",
+            log_stream=log_stream,
+            events=[LogEvent(timestamp_ms, message) for timestamp_ms, message in entries],
+        )
+
+    return sink
+
+
+def _credentials(host: Host, version: FunctionVersion) -> dict[str, str]:
+    issued = host.issue_credentials(role_arn=version.role_arn, account_id=version.account_id, region=version.region)
+    return {
+        "AWS_ACCESS_KEY_ID": issued.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": issued.secret_access_key,
+        "AWS_SESSION_TOKEN": issued.session_token,
+    }
