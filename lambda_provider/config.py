@@ -1,0 +1,71 @@
+"""Limits and switches of the control plane, with AWS's values as defaults, overridable by the host's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderConfig:
+    """Settings of a `LambdaProvider`.
+
+    The limits are AWS's quotas (lambda/latest/dg/gettingstarted-limits.html) or the numbers in recorded error messages, in
+    bytes where nothing else is said. `settle_s` is how long a finished change stays Pending or InProgress when nobody asks
+    for it, and `reader_patience_s` how long a reader waits for a preparation that is not finished.
+    """
+
+    concurrent_executions: int = 1000
+    minimum_unreserved_concurrency: int = 100
+    total_code_size: int = 80_530_636_800
+    code_size_zipped: int = 52_428_800
+    code_size_unzipped: int = 262_144_000
+    create_function_request_size: int = 70_167_211
+    environment_size: int = 4096
+    payload_size: int = 6_291_456
+    event_payload_size: int = 1_048_576
+    function_layers: int = 5
+    resource_tags: int = 50
+    settle_s: float = 0.3
+    reader_patience_s: float = 1.0
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, str]) -> ProviderConfig:
+        """Read the `LAMBDA_*` names from a host's settings.
+
+        Raises ValueError that names the setting when a value cannot be used.
+        """
+        values: dict[str, Any] = {}
+        for name, (attribute, convert) in _SETTINGS.items():
+            if (text := settings.get(name)) not in (None, ""):
+                try:
+                    values[attribute] = convert(str(text))
+                except ValueError as error:
+                    raise ValueError(f"setting {name}={text!r}: {error}") from None
+        return cls(**values)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("must be a whole number of at least 0")
+    return number
+
+
+def _milliseconds(text: str) -> float:
+    return _count(text) / 1000
+
+
+_SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "LAMBDA_LIMITS_CONCURRENT_EXECUTIONS": ("concurrent_executions", _count),
+    "LAMBDA_LIMITS_MINIMUM_UNRESERVED_CONCURRENCY": ("minimum_unreserved_concurrency", _count),
+    "LAMBDA_LIMITS_TOTAL_CODE_SIZE": ("total_code_size", _count),
+    "LAMBDA_LIMITS_CODE_SIZE_ZIPPED": ("code_size_zipped", _count),
+    "LAMBDA_LIMITS_CODE_SIZE_UNZIPPED": ("code_size_unzipped", _count),
+    "LAMBDA_LIMITS_CREATE_FUNCTION_REQUEST_SIZE": ("create_function_request_size", _count),
+    "LAMBDA_LIMITS_MAX_FUNCTION_ENVVAR_SIZE_BYTES": ("environment_size", _count),
+    "LAMBDA_LIMITS_MAX_FUNCTION_PAYLOAD_SIZE_BYTES": ("payload_size", _count),
+    "LAMBDA_LIMITS_MAX_EVENT_PAYLOAD_SIZE_BYTES": ("event_payload_size", _count),
+    "LAMBDA_SETTLE_MS": ("settle_s", _milliseconds),
+}

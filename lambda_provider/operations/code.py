@@ -1,0 +1,100 @@
+"""The code that a request brings: a zip file, an object in S3, or a container image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from lambda_provider.api import (
+    CodeStorageExceededException,
+    InvalidParameterValueException,
+    RequestEntityTooLargeException,
+)
+from lambda_provider.context import RequestContext
+from lambda_provider.model.configuration import Code
+from lambda_provider.operations.base import Operations
+from lambda_provider.operations.dependencies import dependency
+from lambda_provider.store import zipcheck
+
+
+class CodeIntake(Operations):
+    """Takes code out of CreateFunction and UpdateFunctionCode requests."""
+
+    @contextmanager
+    def accepted_code(self, context: RequestContext, package_type: str, source: Mapping[str, Any]) -> Iterator[Code]:
+        """The checked code of a request, kept for the length of the block; storing a function keeps it longer.
+
+        `source` has the members of FunctionCode. Raises AWS's error for a source that is missing, wrong or too large.
+        """
+        if package_type == "Image":
+            yield self._image(source)
+            return
+        content = self._archive(context, source)
+        zipcheck.check(content, unzipped_limit=self.config.code_size_unzipped)
+        with self.archives.hold(content) as archive:
+            yield Code(
+                sha256=archive.sha256, size=len(content), source_kms_key_arn=source.get("SourceKMSKeyArn") or None
+            )
+
+    def require_code_storage(self, context: RequestContext, added: int) -> None:
+        """Raise CodeStorageExceededException if the account has no room for `added` more bytes of code."""
+        _, used = self.store.usage(context.account_id, context.region)
+        if used + added > self.config.total_code_size:
+            raise CodeStorageExceededException("Code storage limit exceeded.")
+
+    def _archive(self, context: RequestContext, source: Mapping[str, Any]) -> bytes:
+        content: bytes | None = source.get("ZipFile")
+        if content is not None:
+            if not source.keys().isdisjoint(("S3Bucket", "S3Key", "S3ObjectVersion")):
+                raise InvalidParameterValueException(
+                    "Please do not provide other FunctionCode parameters when providing a ZipFile."
+                )
+            self._check_zipped_size(context, content)
+            return content
+        if not (source.get("S3Bucket") and source.get("S3Key")):
+            raise InvalidParameterValueException("Please provide a source for function code.")
+        return self._from_s3(context, source)
+
+    def _check_zipped_size(self, context: RequestContext, content: bytes) -> None:
+        # The body that it came in was at least as large as the archive in base64.
+        limit = self.config.create_function_request_size
+        if (len(content) + 2) // 3 * 4 >= limit:
+            raise RequestEntityTooLargeException(
+                f"Request must be smaller than {limit} bytes for the {context.operation} operation"
+            )
+        limit = self.config.code_size_zipped
+        if len(content) > limit:
+            raise RequestEntityTooLargeException(f"Zipped size must be smaller than {limit} bytes")
+
+    def _from_s3(self, context: RequestContext, source: Mapping[str, Any]) -> bytes:
+        parameters = {"Bucket": source["S3Bucket"], "Key": source["S3Key"]}
+        if source.get("S3ObjectVersion"):
+            parameters["VersionId"] = source["S3ObjectVersion"]
+        with dependency("S3", "GetObject"):
+            s3 = self.host.connect_to("s3", account_id=context.account_id, region=context.region)
+            answer = s3.get_object(**parameters)
+            # One byte more than an archive may have unpacked is enough to see that it is too large.
+            content: bytes = answer["Body"].read(self.config.code_size_unzipped + 1)
+        return content
+
+    def _image(self, source: Mapping[str, Any]) -> Code:
+        uri = source.get("ImageUri")
+        if not uri:
+            raise InvalidParameterValueException(
+                "Please provide ImageUri when creating a function with packageType Image."
+            )
+        _, _, digest = uri.partition("@sha256:")
+        # A tag says nothing about content; until an image is looked at, its name has to stand for it.
+        return Code(sha256=digest or hashlib.sha256(uri.encode()).hexdigest(), image_uri=uri)
+
+
+def require_matching_source(package_type: str, request: Mapping[str, Any]) -> None:
+    """Raise unless UpdateFunctionCode brings the kind of code that the function has (recorded: TestLambdaImages)."""
+    if package_type == "Image" and not request.get("ImageUri"):
+        raise InvalidParameterValueException("Please provide ImageUri when updating a function with packageType Image.")
+    if package_type == "Zip" and request.get("ImageUri"):
+        raise InvalidParameterValueException(
+            "Please don't provide ImageUri when updating a function with packageType Zip."
+        )

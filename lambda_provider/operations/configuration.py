@@ -1,0 +1,198 @@
+"""The configuration members of CreateFunction and UpdateFunctionConfiguration: their rules, and how they are stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lambda_provider.api import InvalidParameterValueException
+from lambda_provider.context import RequestContext
+from lambda_provider.model.configuration import (
+    Code,
+    FunctionConfiguration,
+    ImageSettings,
+    LayerReference,
+    LoggingSettings,
+    VpcSettings,
+)
+from lambda_provider.operations.base import Operations
+from lambda_provider.operations.dependencies import dependency
+from lambda_provider.validation.runtimes import require_creatable, supports_snapstart
+
+# AWS Lambda Developer Guide, "Using Lambda environment variables": defined runtime environment variables that are reserved.
+RESERVED_VARIABLES = frozenset(
+    {
+        "_HANDLER",
+        "_X_AMZN_TRACE_ID",
+        "AWS_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_DEFAULT_REGION",
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_LAMBDA_RUNTIME_API",
+        "AWS_REGION",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+    }
+)
+
+_KEPT = ("TenancyConfig", "CapacityProviderConfig", "DurableConfig", "RuntimeConfig", "AcceleratorConfig")
+
+
+def _image_settings(member: Mapping[str, Any]) -> ImageSettings | None:
+    settings = ImageSettings(
+        command=tuple(member["Command"]) if member.get("Command") else None,
+        entry_point=tuple(member["EntryPoint"]) if member.get("EntryPoint") else None,
+        working_directory=member.get("WorkingDirectory") or None,
+    )
+    return settings if settings != ImageSettings() else None
+
+
+_MEMBERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "Role": ("role", str),
+    "Runtime": ("runtime", str),
+    "Handler": ("handler", str),
+    "Description": ("description", str),
+    "Timeout": ("timeout_s", int),
+    "MemorySize": ("memory_mib", int),
+    "Architectures": ("architecture", lambda names: names[0]),
+    "Environment": ("environment", lambda member: member.get("Variables")),
+    "EphemeralStorage": ("ephemeral_storage_mib", lambda member: member["Size"]),
+    "TracingConfig": ("tracing_mode", lambda member: member.get("Mode", "PassThrough")),
+    "SnapStart": ("snap_start", lambda member: member.get("ApplyOn", "None")),
+    "DeadLetterConfig": ("dead_letter_target_arn", lambda member: member.get("TargetArn") or None),
+    "KMSKeyArn": ("kms_key_arn", lambda arn: arn or None),
+    "FileSystemConfigs": ("file_systems", tuple),
+    "ImageConfig": ("image", _image_settings),
+}
+
+
+class ConfigurationRules(Operations):
+    """Checks the configuration members of a request and makes a configuration of them."""
+
+    def new_configuration(
+        self, context: RequestContext, name: str, code: Code, request: Mapping[str, Any]
+    ) -> FunctionConfiguration:
+        """The configuration of a new function."""
+        base = FunctionConfiguration(
+            code=code,
+            role=request["Role"],
+            package_type=request.get("PackageType", "Zip"),
+            logging=LoggingSettings(log_group=f"/aws/lambda/{name}"),
+        )
+        return self.configured(context, base, request)
+
+    def configured(
+        self, context: RequestContext, base: FunctionConfiguration, request: Mapping[str, Any]
+    ) -> FunctionConfiguration:
+        """`base` with the members of a request applied; a member that was not sent keeps its value.
+
+        Raises AWS's error for the first member that breaks a rule.
+        """
+        require_package_rules(base.package_type, request)
+        if "Runtime" in request:
+            require_creatable(request["Runtime"])
+        self._check_environment(request.get("Environment", {}).get("Variables") or {})
+        changes = {name: convert(request[member]) for member, (name, convert) in _MEMBERS.items() if member in request}
+        if "LoggingConfig" in request:
+            changes["logging"] = base.logging.updated(request["LoggingConfig"])
+        if "Layers" in request:
+            changes["layers"] = self._layers(context, request["Layers"])
+        if "VpcConfig" in request:
+            changes["vpc"] = self._vpc(context, base.vpc or VpcSettings(), request["VpcConfig"])
+        if kept := {member: request[member] for member in _KEPT if member in request}:
+            changes["kept"] = {**base.kept, **kept}
+        configuration = replace(base, **changes)
+        _require_snapstart_runtime(configuration)
+        return configuration
+
+    def _check_environment(self, variables: Mapping[str, str]) -> None:
+        if reserved := [name for name in variables if name in RESERVED_VARIABLES]:
+            raise InvalidParameterValueException(
+                "Lambda was unable to configure your environment variables because the environment variables you have "
+                "provided contains reserved keys that are currently not supported for modification. "
+                f"Reserved keys used in this request: {', '.join(reserved)}"
+            )
+        measured = json.dumps(variables, separators=(",", ":"), ensure_ascii=False)
+        if len(measured.encode()) > self.config.environment_size:
+            # Recorded: test_large_environment_fails_multiple_keys. AWS says 4KB.
+            raise InvalidParameterValueException(
+                "Lambda was unable to configure your environment variables because the environment variables you have "
+                f"provided exceeded the {self.config.environment_size // 1024}KB limit. String measured: {measured}"
+            )
+
+    def _layers(self, context: RequestContext, arns: Sequence[str]) -> tuple[LayerReference, ...]:
+        """The layer versions that a function is to use (recorded: test_layer_function_exceptions)."""
+        if len(arns) > self.config.function_layers:
+            raise InvalidParameterValueException(f"Cannot reference more than {self.config.function_layers} layers.")
+        first_of: dict[str, str] = {}
+        for arn in arns:
+            if arn.split(":")[3] != context.region:
+                raise InvalidParameterValueException(
+                    "Layers are not in the same region as the function. "
+                    f"Layers are expected to be in region {context.region}."
+                )
+            other = first_of.setdefault(arn.rpartition(":")[0], arn)
+            if other is not arn:
+                raise InvalidParameterValueException(
+                    "Two different versions of the same layer are not allowed to be referenced in the same function. "
+                    f"{other} and {arn} are versions of the same layer."
+                )
+        return tuple(self.layer_reference(context, arn) for arn in arns)
+
+    def layer_reference(self, context: RequestContext, arn: str) -> LayerReference:
+        """The stored layer version of that ARN, or AWS's error. Nothing publishes layers yet, so none exists."""
+        raise InvalidParameterValueException(f"Layer version {arn} does not exist.")
+
+    def _vpc(self, context: RequestContext, base: VpcSettings, member: Mapping[str, Any]) -> VpcSettings:
+        subnets = tuple(member.get("SubnetIds", base.subnet_ids))
+        groups = tuple(member.get("SecurityGroupIds", base.security_group_ids))
+        return VpcSettings(
+            subnet_ids=subnets,
+            security_group_ids=groups,
+            ipv6_allowed=member.get("Ipv6AllowedForDualStack", base.ipv6_allowed),
+            vpc_id=self._vpc_of(context, subnets, groups) if subnets or groups else "",
+        )
+
+    def _vpc_of(self, context: RequestContext, subnets: Sequence[str], groups: Sequence[str]) -> str:
+        """The VPC that the host's EC2 has the subnets in (recorded: test_invalid_vpc_config_security_group)."""
+        ec2 = self.host.connect_to("ec2", account_id=context.account_id, region=context.region)
+        if groups:
+            with dependency("EC2", "DescribeSecurityGroups"):
+                ec2.describe_security_groups(GroupIds=list(groups))
+        if not subnets:
+            return ""
+        with dependency("EC2", "DescribeSubnets"):
+            vpc_id: str = ec2.describe_subnets(SubnetIds=list(subnets))["Subnets"][0]["VpcId"]
+        return vpc_id
+
+
+def require_package_rules(package_type: str, request: Mapping[str, Any]) -> None:
+    """Raise if a request has members that a function of this package type cannot have."""
+    if package_type == "Image" and not request.keys().isdisjoint(("Handler", "Runtime", "Layers")):
+        raise InvalidParameterValueException(
+            "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image."
+        )
+
+
+def require_zip_members(request: Mapping[str, Any]) -> None:
+    """Raise unless CreateFunction has what a function from a deployment package must have."""
+    if request.get("PackageType", "Zip") == "Zip" and not (request.get("Runtime") and request.get("Handler")):
+        raise InvalidParameterValueException(
+            "Runtime and Handler are mandatory parameters for functions created with deployment packages."
+        )
+
+
+def _require_snapstart_runtime(configuration: FunctionConfiguration) -> None:
+    runtime = configuration.runtime
+    if configuration.snap_start != "None" and runtime is not None and not supports_snapstart(runtime):
+        raise InvalidParameterValueException(f"{runtime} is not supported for SnapStart enabled functions.")

@@ -1,0 +1,202 @@
+"""From Pending to Active: the transitions of function versions."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import threading
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from lambda_provider.api import ResourceNotFoundException
+from lambda_provider.model.function import Function, Version
+from lambda_provider.store.archives import ArchiveStore
+from lambda_provider.store.store import Store
+from lambda_provider.validation.names import FunctionId
+from lambda_runtime.errors import ServiceStopped, VersionFailed
+from lambda_runtime.service import RuntimeService
+from lambda_runtime.types import FunctionVersion
+
+logger = logging.getLogger(__name__)
+
+_PARALLEL_PREPARATIONS = 8
+
+
+@dataclass(slots=True, eq=False)
+class _Transition:
+    """One version on its way: PREPARING -> prepared (or failed) -> finished.
+
+    `prepared` has the outcome of the preparation. Whoever first wants to know the outcome afterwards, a reader or the timer,
+    finishes: gives the version its new status, once.
+    """
+
+    arn: str
+    number: str
+    target: FunctionId
+    restoring: bool
+    prepared: concurrent.futures.Future[VersionFailed | None] = field(default_factory=concurrent.futures.Future)
+    finishing: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Deployments:
+    """Hands versions to the runtime and brings the outcome into the store.
+
+    A transition is finished when the preparation is done and somebody looked (`settle`, `ready`) or `settle_s` seconds passed:
+    a client that waits never waits for us, and a second update that follows at once meets AWS's conflict.
+    Usable from every thread; the preparation itself runs on the runtime's loop.
+    """
+
+    def __init__(
+        self, store: Store, archives: ArchiveStore, runtime: RuntimeService, *, settle_s: float, patience_s: float
+    ) -> None:
+        self._store = store
+        self._archives = archives
+        self._runtime = runtime
+        self._settle_s = settle_s
+        self._patience_s = patience_s
+        self._transitions: dict[str, _Transition] = {}
+        self._running: set[concurrent.futures.Future[None]] = set()
+        self._preparations = asyncio.Semaphore(_PARALLEL_PREPARATIONS)
+
+    def begin(self, function: Function, version: Version, *, restoring: bool = False) -> None:
+        """Start to prepare a version of a stored function; an older transition of the same version is forgotten."""
+        target = FunctionId(function.account_id, function.region, function.name)
+        transition = _Transition(f"{function.arn}:{version.number}", version.number, target, restoring)
+        self._transitions[transition.arn] = transition
+        work = self._carry_out(transition, runtime_version(function, version, self._archives))
+        running = self._submit(work)
+        if running is None:
+            _stop(transition)
+            return
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+
+    def retire(self, function: Function, numbers: list[str]) -> None:
+        """Versions were deleted: what they run may finish, nothing else."""
+        for number in numbers:
+            arn = f"{function.arn}:{number}"
+            self._transitions.pop(arn, None)
+            self._submit(self._runtime.retire(arn))
+
+    def settle(self, arn: str) -> None:
+        """Finish the transition of a version if it is prepared, or is within the patience of a reader. Blocks."""
+        transition = self._transitions.get(arn)
+        if transition is None:
+            return
+        try:
+            transition.prepared.result(self._patience_s)
+        except (TimeoutError, ServiceStopped):
+            return
+        self._finish(transition)
+
+    async def ready(self, arn: str) -> None:
+        """Wait on the loop until a version is prepared, and finish its transition. Raises ServiceStopped."""
+        transition = self._transitions.get(arn)
+        if transition is not None:
+            await asyncio.shield(asyncio.wrap_future(transition.prepared))
+            await asyncio.get_running_loop().run_in_executor(None, self._finish, transition)
+
+    def forget_all(self) -> None:
+        """Drop every transition and timer; what is under preparation is cancelled. May be called twice."""
+        for running in list(self._running):
+            running.cancel()
+        for transition in list(self._transitions.values()):
+            _stop(transition)
+        self._transitions.clear()
+
+    def _submit(self, work: Coroutine[Any, Any, None]) -> concurrent.futures.Future[None] | None:
+        """Run work on the runtime's loop. None, and nothing happens, when the loop does not run (any more)."""
+        try:
+            return self._runtime.submit(work)
+        except RuntimeError as error:
+            work.close()
+            logger.info("not done, the runtime is not running: %s", error)
+            return None
+
+    async def _carry_out(self, transition: _Transition, deployed: FunctionVersion) -> None:
+        async with self._preparations:
+            failure = await self._deploy(deployed)
+        with suppress(concurrent.futures.InvalidStateError):
+            transition.prepared.set_result(failure)
+        if transition.arn not in self._transitions:
+            # Deleted while it was prepared: the runtime was told to retire what it did not have yet.
+            await self._runtime.retire(transition.arn)
+            return
+        await asyncio.sleep(self._settle_s)
+        await asyncio.get_running_loop().run_in_executor(None, self._finish, transition)
+
+    async def _deploy(self, deployed: FunctionVersion) -> VersionFailed | None:
+        try:
+            await self._runtime.deploy(deployed)
+        except VersionFailed as failure:
+            logger.warning("%s cannot run: %s", deployed.arn, failure)
+            return failure
+        except ServiceStopped:
+            raise asyncio.CancelledError from None
+        except Exception:
+            logger.exception("%s could not be prepared", deployed.arn)
+            return VersionFailed("InternalError", "An internal error occurred while the function was prepared.")
+        return None
+
+    def _finish(self, transition: _Transition) -> None:
+        with transition.finishing:
+            if self._transitions.get(transition.arn) is not transition:
+                return
+            failure = transition.prepared.result()
+            try:
+                with self._store.function(transition.target) as function:
+                    version = function.function.version(transition.number)
+                    if version is not None and (failure is not None or not version.status.settled):
+                        status = (
+                            version.status.prepared()
+                            if failure is None
+                            else version.status.preparation_failed(failure.code, str(failure))
+                        )
+                        function.settle(transition.number, status, new_revision=not transition.restoring)
+            except ResourceNotFoundException:
+                logger.debug("%s was deleted while it was prepared", transition.arn)
+            if self._transitions.get(transition.arn) is transition:
+                del self._transitions[transition.arn]
+
+
+def _stop(transition: _Transition) -> None:
+    """Wake whoever waits for a preparation that will not end."""
+    with suppress(concurrent.futures.InvalidStateError):
+        transition.prepared.set_exception(ServiceStopped("the service is stopping"))
+
+
+def runtime_version(function: Function, version: Version, archives: ArchiveStore) -> FunctionVersion:
+    """What the data plane needs to run a version."""
+    configuration = version.configuration
+    image = configuration.image
+    return FunctionVersion(
+        arn=f"{function.arn}:{version.number}",
+        account_id=function.account_id,
+        region=function.region,
+        function_name=function.name,
+        version=version.number,
+        revision=version.revision_id,
+        runtime=configuration.runtime,
+        handler=configuration.handler,
+        code=archives.get(configuration.code.sha256) if configuration.package_type == "Zip" else None,
+        layers=tuple(archives.get(layer.sha256) for layer in configuration.layers),
+        environment=configuration.environment or {},
+        architecture=configuration.architecture,
+        memory_mib=configuration.memory_mib,
+        timeout_s=configuration.timeout_s,
+        ephemeral_storage_mib=configuration.ephemeral_storage_mib,
+        role_arn=configuration.role,
+        log_group=configuration.logging.log_group,
+        log_format=configuration.logging.log_format,
+        application_log_level=configuration.logging.application_log_level,
+        system_log_level=configuration.logging.system_log_level,
+        tracing_mode=configuration.tracing_mode,
+        image_uri=configuration.code.image_uri,
+        image_command=image.command if image else None,
+        image_entry_point=image.entry_point if image else None,
+        image_working_directory=image.working_directory if image else None,
+        reserved_concurrency=function.settings.reserved_concurrency,
+    )

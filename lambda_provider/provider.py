@@ -1,0 +1,149 @@
+"""The provider: every operation that has behaviour, and the hooks by which a host drives its life."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lambda_provider.api import LambdaApi
+from lambda_provider.config import ProviderConfig
+from lambda_provider.host import Host
+from lambda_provider.operations.account import AccountOperations
+from lambda_provider.operations.aliases import AliasOperations
+from lambda_provider.operations.code_locations import CodeLocations, LocationError
+from lambda_provider.operations.deployment import Deployments
+from lambda_provider.operations.invoke import InvokeOperations
+from lambda_provider.operations.updates import UpdateOperations
+from lambda_provider.operations.versions import VersionOperations
+from lambda_provider.store.archives import ArchiveStore
+from lambda_provider.store.journal import Journal
+from lambda_provider.store.store import Store
+from lambda_provider.wire.http import HttpResponse
+from lambda_runtime.service import RuntimeService
+
+
+class LambdaProvider(
+    UpdateOperations, VersionOperations, AliasOperations, InvokeOperations, AccountOperations, LambdaApi
+):
+    """AWS Lambda's control plane over a store and a runtime.
+
+    The order of a life: construct, start the runtime on its loop, `start`, requests, `stop`, stop the runtime. The host owns
+    the runtime and starts and stops it. With `state_dir` everything that was acknowledged is there again after a restart;
+    without, nothing but a temporary directory of code archives is on disk, and `stop` removes it.
+    """
+
+    def __init__(self, host: Host, runtime: RuntimeService, *, state_dir: Path | None = None) -> None:
+        """Read the stored state, if there is any.
+
+        Raises lambda_provider.store.errors.StateError for a state directory that cannot be used, and ValueError for a
+        setting that makes no sense.
+        """
+        self.host = host
+        self.runtime = runtime
+        self.config = ProviderConfig.from_settings(host.settings)
+        self._state_dir = state_dir
+        self.archives = ArchiveStore(state_dir / "code" if state_dir is not None else None)
+        self.store = Store(self.archives)
+        self._open_state()
+        self.deployments = Deployments(
+            self.store,
+            self.archives,
+            runtime,
+            settle_s=self.config.settle_s,
+            patience_s=self.config.reader_patience_s,
+        )
+        self.code_locations = CodeLocations()
+
+    # Life
+
+    def start(self) -> None:
+        """Bring the stored versions back to life. The runtime must be running."""
+        self._restore()
+
+    def stop(self) -> None:
+        """End what is under way, and let go of files. The runtime is stopped by whoever started it. May be called twice."""
+        self.deployments.forget_all()
+        self.store.close()
+        self.archives.close()
+
+    # The hooks of a host
+
+    def on_after_init(self) -> None:
+        """The host has loaded the provider and its runtime runs."""
+        self.start()
+
+    def on_before_stop(self) -> None:
+        """The host is about to stop."""
+        self.stop()
+
+    def on_before_state_reset(self) -> None:
+        """Everything is about to be forgotten: stop what runs."""
+        self._retire_all()
+
+    def on_after_state_reset(self) -> None:
+        """Forget every function, in memory and on disk."""
+        self.store.clear()
+
+    def on_before_state_save(self) -> None:
+        """The host is about to copy the state directory: nothing may be half written."""
+        self.store.checkpoint()
+
+    def on_after_state_save(self) -> None:
+        """The host has copied the state; work goes on."""
+
+    def on_before_state_load(self) -> None:
+        """The host is about to replace the state: stop what runs, and let go of the directory."""
+        self._retire_all()
+        self.store.close()
+
+    def on_after_state_load(self) -> None:
+        """The state was replaced: read it, and bring its versions to life. They are Pending until they are prepared."""
+        self._open_state()
+        self._restore()
+
+    def accept_state_visitor(self, visitor: Any) -> None:
+        """Show the state to a host's visitor: the store, and the directory with its files if there is one."""
+        visitor.visit(self.store)
+        if self._state_dir is not None:
+            visitor.visit(self._state_dir)
+
+    # What is not an operation of the API
+
+    def download_code(self, path: str, query: str) -> HttpResponse:
+        """Answer `GET /_lambda/code/…`: the archive that a URL of GetFunction stands for.
+
+        `path` is still percent-encoded. Blocks while the file is read.
+        """
+        try:
+            archive = self.archives.get(self.code_locations.verify(path, query))
+            content = archive.path.read_bytes()
+        except LocationError as error:
+            return _s3_error(error.status, error.code, str(error))
+        except FileNotFoundError:
+            return _s3_error(404, "NoSuchKey", "The specified key does not exist.")
+        return HttpResponse(200, [("Content-Type", "application/zip")], content)
+
+    def _open_state(self) -> None:
+        if self._state_dir is None:
+            return
+        journal = Journal(self._state_dir)
+        try:
+            self.store.load(journal)
+        except BaseException:
+            journal.close()
+            raise
+
+    def _restore(self) -> None:
+        for function in self.store.all_functions():
+            for version in function.all_versions():
+                self.deployments.begin(function, version, restoring=True)
+
+    def _retire_all(self) -> None:
+        self.deployments.forget_all()
+        for function in self.store.all_functions():
+            self.deployments.retire(function, [version.number for version in function.all_versions()])
+
+
+def _s3_error(status: int, code: str, message: str) -> HttpResponse:
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    return HttpResponse(status, [("Content-Type", "application/xml")], body.encode())

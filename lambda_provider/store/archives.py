@@ -1,0 +1,104 @@
+"""Code archives on disk, by the SHA-256 of their content.
+
+Equal archives are one file. A file stays as long as somebody counts on it: a stored function, or an operation that is about
+to store one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lambda_runtime.types import CodeArchive
+
+
+class ArchiveStore:
+    """The archives of one provider. Usable from every thread.
+
+    With `directory` the files stay when the provider stops; without, they are in a temporary directory that is made with
+    the first archive and removed by `close`.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._temporary = directory is None
+        self._directory = directory
+        self._counts: Counter[str] = Counter()
+        self._mutex = threading.Lock()
+
+    @contextmanager
+    def hold(self, content: bytes) -> Iterator[CodeArchive]:
+        """Keep an archive at least for the length of the block; who wants it longer calls `retain` within."""
+        archive = CodeArchive(hashlib.sha256(content).hexdigest(), Path())
+        with self._mutex:
+            archive = CodeArchive(archive.sha256, self._path(archive.sha256))
+            self._counts[archive.sha256] += 1
+        try:
+            if not archive.path.exists():
+                self._write(archive.path, content)
+            yield archive
+        finally:
+            self.release([archive.sha256])
+
+    def get(self, sha256: str) -> CodeArchive:
+        """An archive that is kept, by its hash."""
+        with self._mutex:
+            return CodeArchive(sha256, self._path(sha256))
+
+    def retain(self, hashes: Iterable[str]) -> None:
+        """Count on archives until `release`."""
+        with self._mutex:
+            self._counts.update(hashes)
+
+    def release(self, hashes: Iterable[str]) -> None:
+        """No longer count on archives; a file that nobody counts on is deleted."""
+        with self._mutex:
+            for sha256 in hashes:
+                self._counts[sha256] -= 1
+                if self._counts[sha256] <= 0:
+                    del self._counts[sha256]
+                    with suppress(FileNotFoundError):
+                        self._path(sha256).unlink()
+
+    def missing(self, hashes: Iterable[str]) -> list[str]:
+        """Which of these archives are not on disk."""
+        return [sha256 for sha256 in hashes if not self.get(sha256).path.exists()]
+
+    def collect(self) -> None:
+        """Delete files that nobody counts on, such as those of a process that was killed while it stored one."""
+        with self._mutex:
+            if self._directory is None or not self._directory.is_dir():
+                return
+            for path in self._directory.iterdir():
+                if path.suffix != ".zip" or path.stem not in self._counts:
+                    path.unlink()
+
+    def close(self) -> None:
+        """Remove the temporary directory, if it is one. May be called twice."""
+        with self._mutex:
+            if self._temporary and self._directory is not None:
+                shutil.rmtree(self._directory, ignore_errors=True)
+                self._directory = None
+                self._counts.clear()
+
+    def _path(self, sha256: str) -> Path:
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="lambda-code-"))
+        return self._directory / f"{sha256}.zip"
+
+    def _write(self, path: Path, content: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".new")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,137 @@
+"""Durable records: one SQLite transaction for each acknowledged change.
+
+A record is a JSON document under (kind, account, region, name). The database is in WAL mode with `synchronous=NORMAL`: a
+commit is in the operating system's hands when `write` returns, so killing this process loses nothing, and there is no fsync
+for each change. What a power failure can take is the last changes before it, never the consistency of the file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from lambda_provider.store.errors import StateError
+
+FORMAT = 1
+"""The version of the file's layout and of the documents in it. A change needs a migration and a higher number."""
+
+
+class Key(NamedTuple):
+    """The address of a record. `name` is unique among records of one kind, account and region."""
+
+    kind: str
+    account_id: str
+    region: str
+    name: str
+
+
+class Journal:
+    """The records of a state directory. Owned by one process; usable from every thread, one transaction at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open or create the records in `directory`.
+
+        Raises StateError: another process holds the directory, or the file is damaged or of a newer format.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        self._path = directory / "state.sqlite3"
+        self._mutex = threading.Lock()
+        self._lock_file = self._take(directory / "lock")
+        try:
+            self._database = self._open()
+        except BaseException:
+            os.close(self._lock_file)
+            raise
+
+    def load(self) -> Iterator[tuple[Key, str]]:
+        """All records with their documents. Raises StateError when the file is damaged."""
+        with self._guarded():
+            rows = self._database.execute("SELECT kind, account_id, region, name, document FROM records").fetchall()
+        for kind, account_id, region, name, document in rows:
+            yield Key(kind, account_id, region, name), document
+
+    def write(self, puts: Mapping[Key, str], deletes: Iterable[Key] = ()) -> None:
+        """Make a change durable, whole or not at all. Raises StateError when the disk does not take it."""
+        with self._guarded(), self._database:
+            self._database.executemany(
+                "DELETE FROM records WHERE kind = ? AND account_id = ? AND region = ? AND name = ?", deletes
+            )
+            self._database.executemany(
+                "INSERT OR REPLACE INTO records (kind, account_id, region, name, document) VALUES (?, ?, ?, ?, ?)",
+                ((*key, document) for key, document in puts.items()),
+            )
+
+    def checkpoint(self) -> None:
+        """Move what the write-ahead log holds into the database file. Raises StateError."""
+        with self._guarded():
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Let go of the directory. May be called twice."""
+        with self._mutex:
+            if self._lock_file >= 0:
+                self._database.close()
+                os.close(self._lock_file)
+                self._lock_file = -1
+
+    def _take(self, path: Path) -> int:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise StateError(
+                f"the state directory {path.parent} is in use by another process (pid {owner}): "
+                "stop that one first, or choose another directory"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return descriptor
+
+    def _open(self) -> sqlite3.Connection:
+        with self._guarded():
+            database = sqlite3.connect(self._path, check_same_thread=False)
+            try:
+                self._prepare(database)
+            except BaseException:
+                database.close()
+                raise
+            return database
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        (found,) = database.execute("PRAGMA user_version").fetchone()
+        if found > FORMAT:
+            raise StateError(
+                f"{self._path} has format {found}, this version reads up to {FORMAT}: "
+                "use the newer version that wrote it, or another state directory"
+            )
+        if found == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
+            raise StateError(f"{self._path} is a database of something else: choose another state directory")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        with database:
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS records (kind TEXT, account_id TEXT, region TEXT, name TEXT,"
+                " document TEXT NOT NULL, PRIMARY KEY (kind, account_id, region, name)) WITHOUT ROWID"
+            )
+            database.execute(f"PRAGMA user_version = {FORMAT}")
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        with self._mutex:
+            try:
+                yield
+            except sqlite3.OperationalError as error:
+                raise StateError(f"{self._path} cannot be used: {error}; the change was not made") from error
+            except sqlite3.DatabaseError as error:
+                raise StateError(
+                    f"{self._path} is damaged: {error}. Nothing was overwritten: restore the file from a copy, "
+                    "or move the state directory away to start empty"
+                ) from error

@@ -1,0 +1,254 @@
+"""The truth: account -> region -> functions.
+
+Values are immutable. A reader takes what is there, without a lock, and never sees half a change. A writer has the function's
+lock for the length of its unit of work; the value that it leaves behind is journalled and then put where readers find it.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from lambda_provider.api import ResourceConflictException, ResourceNotFoundException
+from lambda_provider.model.function import LATEST, Function, Status
+from lambda_provider.store.archives import ArchiveStore
+from lambda_provider.store.editor import FunctionEditor
+from lambda_provider.store.errors import StateError
+from lambda_provider.store.journal import Journal
+from lambda_provider.store.records import assemble, difference
+
+
+class FunctionIdentity(Protocol):
+    """What the store has to know to find a function, and the error when there is none."""
+
+    @property
+    def account_id(self) -> str: ...
+    @property
+    def region(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    def not_found(self) -> ResourceNotFoundException: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """The place of one function. `value` is None once the function is deleted."""
+
+    value: Function | None
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+@dataclass(slots=True, eq=False)
+class _Region:
+    """The functions of an account in a region, and their order of creation for listing."""
+
+    slots: dict[str, _Slot] = field(default_factory=dict)
+    order: list[tuple[int, str]] = field(default_factory=list)
+    next_sequence: int = 0
+    code_size: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Guards the attributes; taken after a slot's lock, never before."""
+
+
+class Store:
+    """All functions of all accounts and regions. Usable from every thread."""
+
+    def __init__(self, archives: ArchiveStore, journal: Journal | None = None) -> None:
+        """A store with what the journal holds, or an empty one that lives in memory.
+
+        Raises StateError for a journal that cannot be read, or that names code which is not there.
+        """
+        self.archives = archives
+        self._journal: Journal | None = None
+        self._regions: dict[tuple[str, str], _Region] = {}
+        self._regions_lock = threading.Lock()
+        if journal is not None:
+            self.load(journal)
+
+    # Reading
+
+    def find(self, account_id: str, region: str, name: str) -> Function | None:
+        """The function of that name, or None. Takes no lock."""
+        functions = self._regions.get((account_id, region))
+        slot = functions.slots.get(name) if functions is not None else None
+        return slot.value if slot is not None else None
+
+    def get(self, identity: FunctionIdentity) -> Function:
+        """The function, or ResourceNotFoundException."""
+        function = self.find(identity.account_id, identity.region, identity.name)
+        if function is None:
+            raise identity.not_found()
+        return function
+
+    def functions(self, account_id: str, region: str, after: int = -1) -> Iterator[Function]:
+        """The functions in order of creation, those behind a sequence number. Cheap to take a few from."""
+        state = self._region(account_id, region)
+        batch = 64
+        while True:
+            with state.lock:
+                start = bisect_right(state.order, after, key=lambda entry: entry[0])
+                names = state.order[start : start + batch]
+                found = [slot.value for _, name in names if (slot := state.slots.get(name)) is not None]
+            for function in found:
+                if function is not None:
+                    yield function
+            if len(names) < batch:
+                return
+            after = names[-1][0]
+
+    def all_functions(self) -> Iterator[Function]:
+        """Every function of every account and region."""
+        for account_id, region in list(self._regions):
+            yield from self.functions(account_id, region)
+
+    def usage(self, account_id: str, region: str) -> tuple[int, int]:
+        """How many functions there are, and the bytes of code that they store."""
+        state = self._region(account_id, region)
+        with state.lock:
+            return len(state.slots), state.code_size
+
+    # Units of work
+
+    @contextmanager
+    def function(self, identity: FunctionIdentity) -> Iterator[FunctionEditor]:
+        """Change one function: `with store.function(identity) as function: …`.
+
+        When the block ends well, the changed value is durable and then visible; when it raises, nothing has changed.
+        Raises ResourceNotFoundException.
+        """
+        slot = self._region(identity.account_id, identity.region).slots.get(identity.name)
+        if slot is None:
+            raise identity.not_found()
+        with slot.lock:
+            if slot.value is None:
+                raise identity.not_found()
+            editor = FunctionEditor(slot.value)
+            yield editor
+            if editor.function is not editor.original:
+                self._commit(slot, editor)
+
+    @contextmanager
+    def new_function(self, editor: FunctionEditor) -> Iterator[FunctionEditor]:
+        """Create the function that an editor holds. Raises ResourceConflictException if the name is taken."""
+        settings = editor.function.settings
+        state = self._region(settings.account_id, settings.region)
+        slot = _Slot(None)
+        with slot.lock:
+            with state.lock:
+                if settings.name in state.slots:
+                    raise ResourceConflictException(f"Function already exist: {settings.name}")
+                state.slots[settings.name] = slot
+                sequence = state.next_sequence
+                state.next_sequence += 1
+            editor.change_settings(sequence=sequence)
+            try:
+                yield editor
+                self._commit(slot, editor, created=True)
+            except BaseException:
+                with state.lock:
+                    del state.slots[settings.name]
+                raise
+
+    def delete(self, identity: FunctionIdentity) -> Function:
+        """Delete a function with all that belongs to it, and return what it was. Raises ResourceNotFoundException."""
+        slot = self._region(identity.account_id, identity.region).slots.get(identity.name)
+        function = self._remove(slot) if slot is not None else None
+        if function is None:
+            raise identity.not_found()
+        return function
+
+    # Everything at once
+
+    def clear(self) -> None:
+        """Delete everything, durably."""
+        for state in list(self._regions.values()):
+            for slot in list(state.slots.values()):
+                self._remove(slot)
+
+    def load(self, journal: Journal) -> None:
+        """Take over what a journal holds, instead of what is here; every version is Pending. Raises StateError."""
+        functions = [_pending(function) for function in assemble(journal.load())]
+        for function in self.all_functions():
+            self.archives.release(function.archives())
+        self._regions = {}
+        for function in functions:
+            self._adopt(function)
+        self.archives.collect()
+        self._journal = journal
+
+    def checkpoint(self) -> None:
+        """Bring everything that is durable into the database file itself, so that it can be copied."""
+        if self._journal is not None:
+            self._journal.checkpoint()
+
+    def close(self) -> None:
+        """Let go of the state directory. May be called twice."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def _region(self, account_id: str, region: str) -> _Region:
+        state = self._regions.get((account_id, region))
+        if state is None:
+            with self._regions_lock:
+                state = self._regions.setdefault((account_id, region), _Region())
+        return state
+
+    def _adopt(self, function: Function) -> None:
+        archives = function.archives()
+        if missing := self.archives.missing(archives):
+            raise StateError(f"the code of function {function.arn} is missing: no archive {', '.join(missing)}")
+        self.archives.retain(archives)
+        state = self._region(function.account_id, function.region)
+        state.slots[function.name] = _Slot(function)
+        state.order.append((function.settings.sequence, function.name))
+        state.next_sequence = max(state.next_sequence, function.settings.sequence + 1)
+        state.code_size += function.code_size()
+
+    def _commit(self, slot: _Slot, editor: FunctionEditor, *, created: bool = False) -> None:
+        """Make the editor's value durable, then visible. The one way by which a stored function changes."""
+        old, new = (None if created else editor.original), editor.function
+        self.archives.retain(new.archives())
+        try:
+            self._record(old, new)
+        except BaseException:
+            self.archives.release(new.archives())
+            raise
+        for committing in editor.committing:
+            committing(new)
+        state = self._region(new.account_id, new.region)
+        with state.lock:
+            slot.value = new
+            state.code_size += new.code_size() - (old.code_size() if old is not None else 0)
+            if created:
+                insort(state.order, (new.settings.sequence, new.name))
+        if old is not None:
+            self.archives.release(old.archives())
+
+    def _remove(self, slot: _Slot) -> Function | None:
+        with slot.lock:
+            function = slot.value
+            if function is None:
+                return None
+            self._record(function, None)
+            state = self._region(function.account_id, function.region)
+            with state.lock:
+                slot.value = None
+                del state.slots[function.name]
+                del state.order[bisect_left(state.order, (function.settings.sequence, function.name))]
+                state.code_size -= function.code_size()
+            self.archives.release(function.archives())
+            return function
+
+    def _record(self, old: Function | None, new: Function | None) -> None:
+        if self._journal is not None:
+            self._journal.write(*difference(old, new))
+
+
+def _pending(function: Function) -> Function:
+    """A function that was stored, before its versions are prepared again. Nothing of it is written for that."""
+    versions = {version.number: replace(version, status=Status.restoring()) for version in function.all_versions()}
+    return replace(function, latest=versions.pop(LATEST), versions=versions)

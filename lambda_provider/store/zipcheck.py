@@ -1,0 +1,102 @@
+"""Is this zip file something to unpack?
+
+Every archive goes through here before it is kept. Headers are not believed: each member is decompressed once, and what
+really comes out is counted. An archive that could write outside the directory it is unpacked into, or that cannot be read
+to the end, is one that AWS "could not unzip".
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+import zlib
+from pathlib import PurePosixPath
+
+from lambda_provider.api import InvalidParameterValueException
+
+_CHUNK = 1 << 20
+_LINK_TARGET_MAX = 4096
+
+
+def check(archive: bytes, *, unzipped_limit: int) -> None:
+    """Raise InvalidParameterValueException, in AWS's words, unless `archive` is a zip file that may be unpacked.
+
+    `unzipped_limit` is the largest sum of the members' sizes in bytes that is taken.
+    """
+    if not archive:
+        raise InvalidParameterValueException("Uploaded file must be a non-empty zip")
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            members = opened.infolist()
+            _check_names(opened, members)
+            _check_sizes(opened, members, unzipped_limit)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError):
+        # RuntimeError is zipfile's word for an encrypted member, NotImplementedError for an unknown compression.
+        raise _could_not_unzip() from None
+    if not members:
+        raise InvalidParameterValueException("Uploaded file must be a non-empty zip")
+
+
+def _check_names(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> None:
+    seen: set[PurePosixPath] = set()
+    links: dict[PurePosixPath, PurePosixPath] = {}
+    for member in members:
+        path = _inside(member.orig_filename)
+        if member.is_dir():
+            continue
+        if path in seen:
+            raise _could_not_unzip()
+        seen.add(path)
+        if stat.S_ISLNK(member.external_attr >> 16):
+            if member.file_size > _LINK_TARGET_MAX:
+                raise _could_not_unzip()
+            links[path] = _link_target(path, opened.read(member).decode("utf-8"))
+    for path in seen:
+        # A member below a link would be written to where the link points.
+        if not links.keys().isdisjoint(path.parents):
+            raise _could_not_unzip()
+
+
+def _inside(name: str) -> PurePosixPath:
+    """The path of a member below the directory it is unpacked into."""
+    path = PurePosixPath(name)
+    if "\0" in name or path.is_absolute() or ".." in path.parts:
+        raise _could_not_unzip()
+    return path
+
+
+def _link_target(path: PurePosixPath, target: str) -> PurePosixPath:
+    """What a symbolic link points to, which must be below the directory that the archive is unpacked into."""
+    if "\0" in target or target.startswith("/") or not target:
+        raise _could_not_unzip()
+    depth = len(path.parts) - 1
+    for part in PurePosixPath(target).parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            raise _could_not_unzip()
+    return PurePosixPath(target)
+
+
+def _check_sizes(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], limit: int) -> None:
+    if sum(member.file_size for member in members) > limit:
+        raise _too_large(limit)
+    total = 0
+    for member in members:
+        with opened.open(member) as stream:
+            while chunk := stream.read(_CHUNK):
+                total += len(chunk)
+                if total > limit:
+                    raise _too_large(limit)
+
+
+def _could_not_unzip() -> InvalidParameterValueException:
+    """Recorded: test_create_lambda_exceptions."""
+    return InvalidParameterValueException(
+        "Could not unzip uploaded file. Please check your file, then try to upload again."
+    )
+
+
+def _too_large(limit: int) -> InvalidParameterValueException:
+    """Recorded: test_oversized_unzipped_lambda."""
+    return InvalidParameterValueException(f"Unzipped size must be smaller than {limit} bytes")
