@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import queue
 from typing import Any
 
@@ -72,6 +73,19 @@ def test_http_response_stream_writes_a_prelude(node_runtimes: Any) -> None:
     assert post.headers["content-type"] == "application/vnd.awslambda.http-integration-response"
 
 
+def test_content_type_cannot_change_after_the_first_write(node_runtimes: Any) -> None:
+    runtime = node_runtimes.start(streaming("stream.write('x'); stream.setContentType('a/b')"))
+    assert runtime.invoke().trailers["lambda-runtime-function-error-type"] == "Runtime.InvalidStreamingOperation"
+
+
+def test_http_response_stream_that_is_only_ended_has_no_prelude(node_runtimes: Any) -> None:
+    """Surprising, but what aws-lambda-ric 3.3.0 and 4.0.2 do."""
+    runtime = node_runtimes.start(
+        streaming("awslambda.HttpResponseStream.from(stream, { statusCode: 418 }).end('tea')")
+    )
+    assert runtime.invoke().body == b"tea"
+
+
 def test_pipeline_ends_the_response(node_runtimes: Any) -> None:
     runtime = node_runtimes.start(
         "const { pipeline } = require('node:stream/promises'); const { Readable } = require('node:stream'); "
@@ -84,21 +98,22 @@ def test_pipeline_ends_the_response(node_runtimes: Any) -> None:
 def test_a_reader_that_does_not_read_slows_the_function(node_runtimes: Any) -> None:
     runtime = node_runtimes.start(
         streaming(
-            "const block = Buffer.alloc(1 << 20, 'x');"
-            "for (let i = 1; i <= 32; i++) if (!stream.write(block)) {"
-            " await Promise.race([new Promise((r) => stream.once('drain', r)), new Promise((r) => setTimeout(r, 300, 'slow'))])"
-            "  .then((slow) => { if (slow) console.log('waited at', i) });"
-            " if (i > 2 && stream.writableLength > 0) { console.log('buffered', stream.writableLength); }"
-            " while (stream.writableNeedDrain) await new Promise((r) => stream.once('drain', r)); }"
-            "stream.end()"
-        )
+            "const { setImmediate } = require('node:timers/promises');"
+            "const block = Buffer.alloc(1 << 20, 'x'); let taken = 0;"
+            "for (let i = 0; i < 64; i++) stream.write(block, () => taken++);"
+            "for (let i = 0; i < 100; i++) await setImmediate();"
+            "console.log('taken', taken);"
+            "await new Promise((resolve) => stream.end(resolve)); console.log('taken', taken)"
+        ),
+        telemetry=True,
     )
     runtime.api.reading_chunks.clear()
     runtime.api.put()
-    while "waited at" not in runtime.output():
-        assert runtime.process.poll() is None
+    unread = int(os.read(runtime.telemetry_fd, 1000).split()[-1])
     runtime.api.reading_chunks.set()
-    assert len(runtime.post().body) == 32 << 20
+    assert len(runtime.post().body) == 64 << 20
+    assert unread < 64, "the kernel's buffers do not hold 64 MiB"
+    assert int(os.read(runtime.telemetry_fd, 1000).split()[-1]) == 64
 
 
 def test_handler_that_is_not_async_is_refused(node_runtimes: Any) -> None:

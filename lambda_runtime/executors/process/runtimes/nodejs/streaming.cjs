@@ -2,6 +2,7 @@
 // Streamed responses: the stream that a handler writes into, and the HTTP prelude in front of it.
 
 const { Writable } = require('node:stream');
+const { RuntimeError } = require('./errors.cjs');
 const { isThenable } = require('./invocation.cjs');
 
 const HTTP_INTEGRATION = 'application/vnd.awslambda.http-integration-response';
@@ -24,7 +25,7 @@ class ResponseStream extends Writable {
   }
 
   setContentType(contentType) {
-    if (this.#started) throw new Error('Cannot set content-type, too late.');
+    if (this.#started) throw new RuntimeError('Runtime.InvalidStreamingOperation', 'Cannot set content-type, too late.');
     this.#contentType = contentType;
   }
 
@@ -34,6 +35,11 @@ class ResponseStream extends Writable {
   }
 
   write(chunk, encoding, callback) {
+    if (this.#beforeFirstWrite !== null) {
+      const hook = this.#beforeFirstWrite; // not in _write: on AWS a stream that is only ended has no prelude
+      this.#beforeFirstWrite = null;
+      hook((bytes) => super.write(bytes));
+    }
     const plain = typeof chunk === 'string' || chunk === null || ArrayBuffer.isView(chunk);
     return super.write(plain ? chunk : JSON.stringify(chunk), encoding, callback);
   }
@@ -45,11 +51,6 @@ class ResponseStream extends Writable {
 
   _write(chunk, encoding, callback) {
     this.#start();
-    if (this.#beforeFirstWrite !== null) {
-      const hook = this.#beforeFirstWrite;
-      this.#beforeFirstWrite = null;
-      hook((bytes) => this.#api.writeChunk(Buffer.from(bytes), ignoreUntilNextWrite));
-    }
     if (chunk.length === 0) callback(); // an empty chunk would end the response
     else this.#api.writeChunk(chunk, callback);
   }
@@ -71,9 +72,6 @@ class ResponseStream extends Writable {
     this.#api.startStream(this.#requestId, this.#contentType);
   }
 }
-
-/** A broken connection is reported by the write that follows on the same socket. */
-function ignoreUntilNextWrite() {}
 
 const HttpResponseStream = {
   /** Give a stream a status code and headers: `metadata` goes in front of the body, ended by eight NUL bytes. */
