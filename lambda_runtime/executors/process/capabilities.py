@@ -1,0 +1,96 @@
+"""What the process executor can do and enforce on this machine, in words for `doctor` and for a function's log."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from lambda_runtime.errors import VersionFailed
+from lambda_runtime.executors.base import Capability
+from lambda_runtime.executors.process import layout
+from lambda_runtime.executors.process.host import HostIds
+from lambda_runtime.executors.process.interpreters import Interpreters
+
+_RUNTIMES = (
+    *(f"python3.{minor}" for minor in range(9, 15)),
+    *(f"nodejs{major}.x" for major in (18, 20, 22, 24)),
+)
+_PROBE_TIMEOUT_S = 20
+
+
+def why_not_isolated() -> str:
+    """What keeps this machine from building a sandbox; "" if nothing does. Builds one to find out (blocking, some 50 ms)."""
+    with tempfile.TemporaryDirectory(prefix="lambda-probe-") as directory:
+        root, cache = Path(directory, "root"), Path(directory, "cache")
+        root.mkdir()
+        cache.mkdir()
+        plan = layout.isolated_plan(None, layout.RuntimeFiles({}), cache, root, HostIds().take_block())
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            script = str(layout.HERE / "zygote" / "start.py")
+            command = [sys.executable, "-I", "-S", script, str(theirs.fileno())]
+            process = subprocess.Popen(command, env={}, pass_fds=[theirs.fileno()])
+            theirs.close()
+            ours.settimeout(_PROBE_TIMEOUT_S)
+            try:
+                ours.send(json.dumps(plan).encode())
+                answer = json.loads(ours.recv(1 << 16) or b'{"failed": "the zygote ended while it started"}')
+                ours.shutdown(socket.SHUT_WR)
+                process.wait(_PROBE_TIMEOUT_S)
+            finally:
+                process.kill()
+                process.wait()
+    return str(answer.get("failed", ""))
+
+
+def describe(interpreters: Interpreters, why_plain: str) -> list[Capability]:
+    """One line a promise: kept, or what follows from its absence."""
+    isolated = not why_plain
+    without = f"namespaces are not available ({why_plain}): "
+
+    def promise(name: str, kept: str, broken: str) -> Capability:
+        return Capability(name, isolated, kept if isolated else without + broken)
+
+    found = [
+        promise(
+            "file isolation",
+            "mount namespace: functions see /var/task, /opt and a private /tmp, and nothing of the host's files but the system's",
+            "functions see the host's files, can change their own code, and run from the directory where it is unpacked",
+        ),
+        promise(
+            "process isolation",
+            "pid and ipc namespaces; ending an environment ends everything that it started",
+            "a process that a function starts in a session of its own outlives the environment",
+        ),
+        promise(
+            "unprivileged user",
+            "functions run as sbx_user1051 (uid 993) in a user namespace, without capabilities",
+            "functions run as the user of the gateway",
+        ),
+        promise(
+            "ephemeral storage limit",
+            "/tmp is a tmpfs of the configured size",
+            "/tmp is shared with the host and not limited; TMPDIR names a private directory",
+        ),
+        Capability(
+            "memory limit",
+            False,
+            "not enforced: a function that needs more than its MemorySize goes on; what it used is measured and reported",
+        ),
+        Capability(
+            "network isolation", False, "functions share the host's network, so that they reach services on localhost"
+        ),
+    ]
+    return found + [_interpreter(interpreters, runtime) for runtime in _RUNTIMES]
+
+
+def _interpreter(interpreters: Interpreters, runtime: str) -> Capability:
+    try:
+        interpreter, warning = interpreters.find(runtime)
+    except VersionFailed as error:
+        return Capability(runtime, False, str(error))
+    return Capability(runtime, not warning, warning or str(interpreter))

@@ -1,0 +1,261 @@
+"""The executor that needs no Docker: functions run as sandboxed processes of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.errors import VersionFailed
+from lambda_runtime.executors.base import Capability, PreparedVersion, Sandbox, SandboxSpec
+from lambda_runtime.executors.process import layout
+from lambda_runtime.executors.process.capabilities import describe, why_not_isolated
+from lambda_runtime.executors.process.code_cache import CodeCache
+from lambda_runtime.executors.process.fork_server import ForkServer, IsolationUnavailable
+from lambda_runtime.executors.process.host import HostIds
+from lambda_runtime.executors.process.interpreters import Interpreter, Interpreters
+from lambda_runtime.types import FunctionVersion
+
+_FORK_SAFE = frozenset({"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"})
+"""Python's own variables that a forked interpreter can still follow; with any other one, a fresh interpreter is started."""
+
+
+@dataclass(slots=True)
+class PreparedProcessVersion(PreparedVersion):
+    """Where a prepared version's code lies, and how its runtime is started."""
+
+    interpreter: Interpreter | None = None
+    code: str | None = None
+    layers: str | None = None
+    places: layout.Places = field(default_factory=layout.Places)
+    program: list[str] = field(default_factory=list)
+    """What to execute when the function does not run in a process forked from its interpreter's zygote."""
+
+
+class ProcessExecutor:
+    """A `RuntimeExecutor` of local processes, forked from one zygote an interpreter.
+
+    On the loop only; unpacking and looking for interpreters happen in threads. What the machine allows is found out at the
+    first start of a zygote: without namespaces, functions run as plain processes and `capabilities` says so.
+    """
+
+    name = "process"
+
+    def __init__(self, config: RuntimeConfig) -> None:
+        self._config = config
+        self._interpreters = Interpreters(config.settings)
+        self._servers: dict[Interpreter | None, asyncio.Task[ForkServer]] = {}
+        self._cache: CodeCache | None = None
+        self._scratch: Path | None = None
+        self._host_ids = HostIds()
+        self._isolated = config.isolation != "none"
+        self._why_not_isolated = "" if self._isolated else "the setting LAMBDA_ISOLATION is `none`"
+        self._cleaning: set[asyncio.Future[None]] = set()
+
+    async def start(self) -> None:
+        """Make the directories; nothing is started."""
+        if self._scratch is not None:
+            return
+        self._scratch = Path(tempfile.mkdtemp(prefix="lambda-runtime-"))
+        self._cache = CodeCache(self._config.cache_dir or self._scratch / "cache")
+        (self._scratch / "root").mkdir()
+        (self._scratch / "tmp").mkdir()
+
+    async def stop(self) -> None:
+        """End every zygote with all that it forked, and delete what was unpacked into a temporary directory."""
+        servers, self._servers = self._servers, {}
+        for task in servers.values():
+            task.cancel()
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await (await task).stop()
+        await asyncio.gather(*self._cleaning)
+        scratch, self._scratch, self._cache = self._scratch, None, None
+        if scratch is not None:
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+
+    def capabilities(self) -> list[Capability]:
+        """What a sandbox enforces on this machine, and which interpreters it has.
+
+        Starts each interpreter once, and a zygote if none has been started: half a second for `doctor`, not for the invoke path.
+        """
+        if self._isolated and not self._servers:
+            self._why_not_isolated = why_not_isolated()
+            self._isolated = not self._why_not_isolated
+        return describe(self._interpreters, self._why_not_isolated)
+
+    def runtime_api_host(self) -> str:
+        """Sandboxes share the machine's network."""
+        return "127.0.0.1"
+
+    async def prepare(self, version: FunctionVersion) -> PreparedProcessVersion:
+        """Find the interpreter and unpack code and layers. Raises VersionFailed."""
+        if version.runtime is None or version.image_uri is not None:
+            raise VersionFailed(
+                "InvalidImage", "Container images need the docker executor; this is the process executor."
+            )
+        interpreter, warning = None, ""
+        if not version.runtime.startswith("provided"):
+            interpreter, warning = await asyncio.to_thread(self._interpreters.find, version.runtime)
+            if warning and self._config.runtime_mismatch == "error":
+                raise VersionFailed("InvalidRuntime", warning)
+        server = await self._server(
+            interpreter
+        )  # Started while the control plane still says Pending, not at the first invoke.
+        cache = self._running_cache()
+        code = await asyncio.to_thread(cache.use, [version.code] if version.code else [], "code")
+        try:
+            layers = await asyncio.to_thread(cache.use, version.layers, "layers")
+        except BaseException:
+            await asyncio.to_thread(cache.release, code)
+            raise
+        places = layout.Places() if server.isolated else self._plain_places(interpreter, code, layers)
+        return PreparedProcessVersion(
+            version,
+            variables=layout.variables(version.runtime, interpreter, places),
+            warnings=(warning,) if warning else (),
+            runtime_version=_runtime_version(version.runtime),
+            interpreter=interpreter,
+            code=code,
+            layers=layers,
+            places=places,
+            program=self._program(interpreter, places, code, layers, isolated=server.isolated),
+        )
+
+    async def release(self, prepared: PreparedVersion) -> None:
+        """Give up the unpacked code; environments that still run keep it until they end."""
+        assert isinstance(prepared, PreparedProcessVersion)
+        if self._cache is not None:
+            for name in (prepared.code, prepared.layers):
+                await asyncio.to_thread(self._cache.release, name)
+
+    async def start_sandbox(self, prepared: PreparedVersion, spec: SandboxSpec) -> Sandbox:
+        """Fork an environment. Raises OSError when the machine cannot."""
+        assert isinstance(prepared, PreparedProcessVersion)
+        server = await self._server(prepared.interpreter)
+        cache, scratch = self._running_cache(), self._scratch
+        variables = {
+            **spec.variables,
+            "AWS_LAMBDA_RUNTIME_API": spec.runtime_api,
+            "_LAMBDA_TELEMETRY_LOG_FD": "3",
+        }
+        private = None
+        if not server.isolated:
+            private = tempfile.mkdtemp(prefix="env-", dir=scratch / "tmp" if scratch else None)
+            variables.setdefault("TMPDIR", private)
+
+        loop = asyncio.get_running_loop()
+
+        def clean_up() -> None:
+            for name in (prepared.code, prepared.layers):
+                cache.release(name)
+            if private is not None:
+                shutil.rmtree(private, ignore_errors=True)
+
+        def on_exit() -> None:
+            self._track(loop.run_in_executor(None, clean_up))
+
+        for name in (prepared.code, prepared.layers):
+            cache.add_user(name)
+        request = {
+            "start": spec.environment_id,
+            "code": prepared.code,
+            "layers": prepared.layers,
+            "tmp_mib": prepared.version.ephemeral_storage_mib,
+            "limits": server.limits,
+            "variables": variables,
+            "directory": prepared.places.code,
+            "command": _command(prepared, variables),
+        }
+        return await server.start(request, spec.on_output, on_exit)
+
+    async def _server(self, interpreter: Interpreter | None) -> ForkServer:
+        """The zygote of an interpreter, started if there is none (or it died); concurrent callers share one start."""
+        task = self._servers.get(interpreter)
+        if task is None or (task.done() and (task.cancelled() or task.exception() or not task.result().alive)):
+            task = self._servers[interpreter] = asyncio.create_task(self._launch(interpreter))
+        return await asyncio.shield(task)
+
+    async def _launch(self, interpreter: Interpreter | None) -> ForkServer:
+        assert self._scratch is not None, "the executor is not started"
+        files = layout.runtime_files(interpreter)
+        python = interpreter.executable if interpreter and interpreter.family == "python" else Path(sys.executable)
+        if self._isolated:
+            plan = layout.isolated_plan(
+                interpreter,
+                files,
+                self._running_cache().root.resolve(),
+                self._scratch / "root",
+                self._host_ids.take_block(),
+            )
+            try:
+                return await ForkServer.launch(python, plan)
+            except IsolationUnavailable as error:
+                self._isolated, self._why_not_isolated = False, str(error)
+        runtime_directory = self._runtime_directory(interpreter)
+        runtime_directory.mkdir(parents=True, exist_ok=True)
+        for name, path in files.entries.items():
+            if not (runtime_directory / name).is_symlink():
+                (runtime_directory / name).symlink_to(path)
+        return await ForkServer.launch(python, layout.plain_plan(interpreter, files, runtime_directory))
+
+    def _plain_places(self, interpreter: Interpreter | None, code: str | None, layers: str | None) -> layout.Places:
+        root, runtime = self._running_cache().root, self._runtime_directory(interpreter)
+        return layout.Places(str(root / (code or "")), str(root / (layers or ".none")), str(runtime))
+
+    def _runtime_directory(self, interpreter: Interpreter | None) -> Path:
+        assert self._scratch is not None, "the executor is not started"
+        return self._scratch / "runtime" / (interpreter.executable.name if interpreter else "provided")
+
+    def _program(
+        self,
+        interpreter: Interpreter | None,
+        places: layout.Places,
+        code: str | None,
+        layers: str | None,
+        *,
+        isolated: bool,
+    ) -> list[str]:
+        if interpreter is None:
+            cache = self._running_cache()
+            in_layers = layers is not None and cache.holds(layers, "bootstrap")
+            in_code = code is not None and cache.holds(code, "bootstrap")
+            return [f"{places.layers if in_layers and not in_code else places.code}/bootstrap"]
+        path = layout.inside(interpreter) if isolated else str(interpreter.executable)
+        return [path, f"{places.runtime}/{'bootstrap.py' if interpreter.family == 'python' else 'bootstrap.mjs'}"]
+
+    def _running_cache(self) -> CodeCache:
+        assert self._cache is not None, "the executor is not started"
+        return self._cache
+
+    def _track(self, future: asyncio.Future[None]) -> None:
+        self._cleaning.add(future)
+        future.add_done_callback(self._cleaning.discard)
+
+
+def _command(prepared: PreparedProcessVersion, variables: Mapping[str, str]) -> list[str] | None:
+    """What an environment executes; None forks the function's process from the zygote."""
+    if prepared.interpreter is None:
+        return prepared.program
+    if wrapper := variables.get("AWS_LAMBDA_EXEC_WRAPPER"):
+        return [wrapper, *prepared.program]
+    if prepared.interpreter.family != "python":
+        return prepared.program
+    # The dynamic loader and the interpreter read these at their start only.
+    same_loader = (
+        variables.get("LD_LIBRARY_PATH") == prepared.variables["LD_LIBRARY_PATH"] and "LD_PRELOAD" not in variables
+    )
+    follows = all(name in _FORK_SAFE or not name.startswith("PYTHON") for name in variables)
+    return None if same_loader and follows else prepared.program
+
+
+def _runtime_version(runtime: str) -> str:
+    """`python3.12` -> `python:3.12.v1`, as in AWS's INIT_START line."""
+    match = re.match(r"([a-z]+)\.?(.*?)(\.x)?$", runtime)
+    return f"{match[1]}:{match[2]}.v1" if match else runtime

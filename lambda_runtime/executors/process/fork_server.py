@@ -1,0 +1,231 @@
+"""The gateway's side of a zygote: start it, send it requests, hear what became of them."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import collections
+import json
+import logging
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lambda_runtime.executors.base import ExitStatus
+from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT
+from lambda_runtime.executors.process.layout import HERE
+from lambda_runtime.executors.process.sandbox import OutputPipe, ProcessSandbox
+
+_LOG = logging.getLogger(__name__)
+_BUFFER_BYTES = 1 << 20
+_CLOSED = ExitStatus(signal=9)
+
+
+class ZygoteFailed(OSError):
+    """The zygote could not set itself up; the message says why."""
+
+
+class IsolationUnavailable(ZygoteFailed):
+    """The machine does not allow the namespaces or mounts of a sandbox."""
+
+
+class ForkServer:
+    """One zygote process and the sandboxes that it forked.
+
+    Made by `launch`; on the loop only. When the zygote ends, for whatever reason, all its sandboxes have ended: each
+    is reported as killed, and `alive` is False; the executor then launches another.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], connection: socket.socket, plan: Mapping[str, Any]) -> None:
+        self.alive = True
+        self.isolated: bool = plan["isolated"]
+        self._own_pid_namespace = self.isolated and plan["host_ids"] is None
+        self.limits = {**LIMITS, **PROCESS_LIMIT} if plan["host_ids"] is not None else LIMITS
+        self._loop = asyncio.get_running_loop()
+        self._process = process
+        self._connection = connection
+        self._sandboxes: dict[str, ProcessSandbox] = {}
+        self._pending: dict[str, asyncio.Future[None]] = {}
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._outbox: collections.deque[tuple[bytes, OutputPipe | None]] = collections.deque()
+        self._writing = False
+        self._loop.add_reader(connection.fileno(), self._read)
+
+    @classmethod
+    async def launch(cls, python: Path, plan: Mapping[str, Any]) -> ForkServer:
+        """Start a zygote with this interpreter and wait until it takes requests.
+
+        Raises ZygoteFailed, and leaves nothing behind, when it cannot set itself up; so does cancelling.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours.setblocking(False)
+            for side, option in ((ours, socket.SO_SNDBUF), (theirs, socket.SO_RCVBUF)):
+                side.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+            command = [str(python), "-I", "-S", str(HERE / "zygote" / "start.py"), str(theirs.fileno())]
+            process = subprocess.Popen(  # noqa: ASYNC220 - one vfork; a thread would cost more than it
+                command,
+                env={"LC_CTYPE": "C.UTF-8"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        server = cls(process, ours, plan)
+        try:
+            server._send(plan, None)
+            await server._ready
+        except BaseException:
+            await server.stop()
+            raise
+        return server
+
+    async def start(
+        self, request: dict[str, Any], on_output: Callable[[bytes], None], on_exit: Callable[[], None]
+    ) -> ProcessSandbox:
+        """Fork an environment. Raises OSError if that failed; cancelled, the environment ends at once."""
+        environment_id = request["start"]
+        pipe = OutputPipe(self._loop, on_output)
+        sandbox = ProcessSandbox(environment_id, pipe, self._signal, on_exit, self._find_runtime)
+        self._sandboxes[environment_id] = sandbox
+        started = self._pending[environment_id] = self._loop.create_future()
+        self._send(request, pipe)
+        try:
+            await started
+        except asyncio.CancelledError:
+            sandbox.kill()
+            raise
+        finally:
+            self._pending.pop(environment_id, None)
+        return sandbox
+
+    async def stop(self) -> None:
+        """End the zygote and every sandbox of it; returns when it is gone. May be called twice."""
+        if self.alive:
+            self._connection.shutdown(socket.SHUT_WR)
+            await asyncio.wait([self._gone])
+        await asyncio.to_thread(self._process.wait)
+
+    def _find_runtime(self, pid: int) -> int | None:
+        """The runtime's process on this machine, from the number that the zygote gave to what it forked."""
+        if not self.isolated:
+            return pid
+        if not self._own_pid_namespace:
+            return next(iter(_children(pid)), None)
+        for zygote in _children(self._process.pid):
+            for init in _children(zygote):
+                if _pid_one_level_down(init) == pid:
+                    return next(iter(_children(init)), None)
+        return None
+
+    def _signal(self, name: str, environment_id: str) -> None:
+        if self.alive:
+            self._send({name: environment_id}, None)
+
+    def _send(self, message: Mapping[str, Any], pipe: OutputPipe | None) -> None:
+        self._outbox.append((json.dumps(message).encode(), pipe))
+        if not self._writing:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._outbox:
+            data, pipe = self._outbox[0]
+            rights = (
+                [] if pipe is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pipe.write_end]))]
+            )
+            try:
+                self._connection.sendmsg([data], rights)
+            except BlockingIOError:
+                if not self._writing:
+                    self._writing = True
+                    self._loop.add_writer(self._connection.fileno(), self._flush)
+                return
+            except OSError:
+                self._close()
+                return
+            self._outbox.popleft()
+            if pipe is not None:
+                pipe.close_write_end()
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._connection.fileno())
+
+    def _read(self) -> None:
+        while self.alive:
+            try:
+                data = self._connection.recv(_BUFFER_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._close()
+                return
+            self._handle(json.loads(data))
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        if "ready" in message:
+            self._ready.set_result(None)
+        elif "failed" in message:
+            self._ready.set_exception(IsolationUnavailable(message["failed"]))
+        elif "started" in message:
+            self._sandboxes[message["started"]].started(message["pid"])
+            self._resolve(message["started"], None)
+        else:
+            self._ended(message)
+
+    def _ended(self, message: dict[str, Any]) -> None:
+        environment_id, status, error = message["exited"], message["status"], message["error"]
+        sandbox = self._sandboxes.pop(environment_id)
+        if error is not None:
+            _LOG.error("Execution environment %s could not be set up: %s", environment_id, error)
+        self._resolve(environment_id, OSError(error or "the process ended") if status is None else None)
+        sandbox.ended(_exit_status(status, message["entry_point_error"]) if status is not None else _CLOSED)
+
+    def _resolve(self, environment_id: str, error: OSError | None) -> None:
+        started = self._pending.get(environment_id)
+        if started is None or started.done():
+            return
+        if error is None:
+            started.set_result(None)
+        else:
+            started.set_exception(error)
+
+    def _close(self) -> None:
+        self.alive = False
+        descriptor = self._connection.fileno()
+        self._loop.remove_reader(descriptor)
+        self._loop.remove_writer(descriptor)
+        self._connection.close()
+        self._outbox.clear()
+        if not self._ready.done():
+            self._ready.set_exception(ZygoteFailed("the zygote ended while it started"))
+        for environment_id in list(self._sandboxes):
+            self._resolve(environment_id, OSError("the zygote ended"))
+            self._sandboxes.pop(environment_id).ended(_CLOSED)
+        self._gone.set_result(None)
+
+
+def _exit_status(status: int, entry_point_error: str | None) -> ExitStatus:
+    code = os.waitstatus_to_exitcode(status)
+    return ExitStatus(code=code, entry_point_error=entry_point_error) if code >= 0 else ExitStatus(signal=-code)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+
+
+def _pid_one_level_down(pid: int) -> int | None:
+    for line in Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines():
+        if line.startswith("NSpid:"):
+            return int(line.split()[2])
+    return None

@@ -1,0 +1,50 @@
+"""What this machine lets a sandbox do: ids, limits, namespaces."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from pathlib import Path
+
+_FIRST_ID = 0x7000_0000
+"""Above the ranges that distributions give to users' containers (subuid(5)) and systemd to its own (524288 to 1879048191)."""
+_ID_COUNT = 1 << 20
+_BLOCK_SIZE = 4096
+
+LIMITS = {
+    "RLIMIT_CORE": (10737418240, 10737418240),
+    "RLIMIT_MEMLOCK": (65536, 65536),
+    "RLIMIT_NOFILE": (1024, 1024),
+    "RLIMIT_STACK": (8388608, -1),
+}
+"""Recorded: TestLambdaBehavior::test_runtime_ulimits. The others are unlimited there and are left alone."""
+PROCESS_LIMIT = {"RLIMIT_NPROC": (742, 742)}
+"""Counted for each user, so only for environments that have one of their own."""
+
+
+class HostIds:
+    """The user ids that environments have on this machine: each its own, so that none may signal or trace another."""
+
+    def __init__(self) -> None:
+        self._blocks = itertools.cycle(_blocks()) if os.getuid() == 0 else None
+
+    def take_block(self) -> tuple[int, int] | None:
+        """First id and number of ids for one zygote; None when the gateway is not root and has only its own id to give."""
+        return next(self._blocks) if self._blocks is not None else None
+
+
+def _blocks() -> list[tuple[int, int]]:
+    """Blocks of ids that exist in this user namespace (a container may have few), from a random one, to keep gateways apart."""
+    first, count = 0, 0
+    for line in Path("/proc/self/uid_map").read_text("ascii").splitlines():
+        inside, _, length = map(int, line.split())
+        if inside <= _FIRST_ID and inside + length >= _FIRST_ID + _ID_COUNT:
+            first, count = _FIRST_ID, _ID_COUNT
+            break
+        if length > count:
+            first, count = inside + length // 2, length // 2
+    size = min(_BLOCK_SIZE, max(1, count // 8))
+    blocks = [(start, size) for start in range(first, first + count - size + 1, size)]
+    turn = random.randrange(len(blocks))
+    return blocks[turn:] + blocks[:turn]

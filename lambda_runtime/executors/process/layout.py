@@ -1,0 +1,265 @@
+"""What a sandbox looks like inside: which directory of this machine lies where, and which files are made up.
+
+The plan that results is data; `zygote/template.py` carries it out. Paths, file modes and users are those that were recorded on
+AWS (TestLambdaBehavior::test_runtime_introspection_x86).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lambda_runtime.executors.process.interpreters import Interpreter
+
+HERE = Path(__file__).parent
+_ZYGOTE_FILES = sorted((HERE / "zygote").glob("*.py"))
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC_SHARED = ("ssl", "ca-certificates", "pki", "alternatives", "ld.so.cache", "protocols", "services")
+_ETC_COPIED = ("hosts", "resolv.conf", "nsswitch.conf")
+_INTERPRETER_PARTS = ("bin", "lib", "lib64", "share")
+_PASSWD = """root:x:0:0:root:/root:/bin/bash
+nobody:x:65534:65534:nobody:/:/sbin/nologin
+sbx_user1051:x:993:990::/home/sbx_user1051:/sbin/nologin
+"""
+_GROUP = "root:x:0:\nnobody:x:65534:\nsbx_user1051:x:990:\n"
+_ENTRY_POINT = """#!/bin/sh
+# The entry point of AWS's images; here the runtime is started without it.
+exec "$@"
+"""
+_SDK = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
+_SDK_OLDEST_PYTHON = (3, 10)
+_CLIENT = ("awslambdaric", "simplejson", "snapshot_restore_py")
+_COMPILED_CLIENT = "runtime_client"
+
+_PRELOADED = (
+    # What awslambdaric and the AWS SDK import of the library: every function needs the first and many the second.
+    *(
+        "json",
+        "logging",
+        "decimal",
+        "datetime",
+        "traceback",
+        "importlib.util",
+        "http.client",
+        "socket",
+        "ssl",
+        "hashlib",
+        "hmac",
+    ),
+    *(
+        "base64",
+        "uuid",
+        "random",
+        "secrets",
+        "tempfile",
+        "shutil",
+        "re",
+        "collections",
+        "functools",
+        "concurrent.futures.thread",
+    ),
+    *(
+        "threading",
+        "queue",
+        "urllib.parse",
+        "email.parser",
+        "copy",
+        "enum",
+        "inspect",
+        "math",
+        "time",
+        "typing",
+        "dataclasses",
+    ),
+    *(
+        "contextlib",
+        "zoneinfo",
+        "_strptime",
+        "encodings.idna",
+        "select",
+        "selectors",
+        "pathlib",
+        "platform",
+        "subprocess",
+        "zlib",
+        "gzip",
+    ),
+    "snapshot_restore_py",
+)
+
+LIBRARY_PATH = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+SEARCH_PATH = "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeFiles:
+    """What `/var/runtime` holds for one interpreter: name inside -> path on this machine."""
+
+    entries: dict[str, Path]
+    compiled_client: bool = False
+
+
+def runtime_files(interpreter: Interpreter | None) -> RuntimeFiles:
+    """The runtime client for an interpreter; nothing for an OS-only runtime, which brings its own.
+
+    A Python that is not ours cannot load the compiled part of awslambdaric and gets a stand-in written in Python.
+    """
+    if interpreter is None:
+        return RuntimeFiles({})
+    if interpreter.family == "nodejs":
+        return RuntimeFiles({path.name: path for path in (HERE / "runtimes" / "nodejs").iterdir()})
+    entries = {"bootstrap.py": HERE / "zygote" / "python_runtime.py"}
+    names = _CLIENT if interpreter.version[:2] < _SDK_OLDEST_PYTHON else (*_CLIENT, *_SDK)
+    compiled = is_own(interpreter)
+    for name in (*names, _COMPILED_CLIENT) if compiled else names:
+        if path := _installed(name):
+            entries[path.name] = path
+    compiled = any(name.startswith(_COMPILED_CLIENT) for name in entries)
+    if not compiled:
+        entries[f"{_COMPILED_CLIENT}.py"] = HERE / "runtimes" / "python" / f"{_COMPILED_CLIENT}.py"
+    return RuntimeFiles(entries, compiled)
+
+
+def is_own(interpreter: Interpreter) -> bool:
+    """Whether this is the version of Python that runs this code, so that our compiled packages load in it."""
+    return interpreter.family == "python" and interpreter.version[:2] == sys.version_info[:2]
+
+
+def _installed(name: str) -> Path | None:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin)
+    return path.parent if path.name == "__init__.py" else path
+
+
+def preload_plan(files: RuntimeFiles, runtime_directory: str) -> dict[str, Any]:
+    """What a Python zygote imports before it forks."""
+    # The extension's C++ library costs a millisecond to load; the extension itself must be loaded after the fork.
+    libraries = ["libstdc++.so.6"] if files.compiled_client else []
+    return {"path": [runtime_directory], "modules": list(_PRELOADED), "libraries": libraries}
+
+
+def inside(interpreter: Interpreter) -> str:
+    """The path of an interpreter in the sandbox: `/var/lang/bin/…`, as on AWS, if it is not one of the system's."""
+    if _is_system(interpreter.prefix):
+        return str(interpreter.executable)
+    return "/var/lang/" + str(interpreter.executable.relative_to(interpreter.prefix))
+
+
+def isolated_plan(
+    interpreter: Interpreter | None, files: RuntimeFiles, cache: Path, root: Path, host_ids: tuple[int, int] | None
+) -> dict[str, Any]:
+    """The plan of a sandbox with namespaces. `root` is an empty directory, used as a mount point only."""
+    # /var/task/lib and /opt/lib exist because the loader remembers for good which directories of LD_LIBRARY_PATH do not.
+    directories = dict.fromkeys(
+        ["/etc", "/opt/lib", "/run/lambda/empty", "/var/lang", "/var/runtime/lib", "/var/task/lib"], 0o755
+    )
+    directories |= {"/tmp": 0o1777, "/run/lambda/cache": 0o700}
+    contents = {"/etc/passwd": _PASSWD, "/etc/group": _GROUP, "/lambda-entrypoint.sh": _ENTRY_POINT}
+    contents |= {f"/run/lambda/zygote/{path.name}": path.read_text("utf-8") for path in _ZYGOTE_FILES}
+    for name in _ETC_COPIED:
+        if (path := Path("/etc") / name).is_file():
+            contents[str(path)] = path.read_text("utf-8", "replace")
+    binds = {"/run/lambda/cache": str(cache)}
+    links: dict[str, str] = {}
+    for name in _SYSTEM:
+        path = Path(name)
+        if path.is_symlink():
+            links[name] = str(path.readlink())
+        elif path.is_dir():
+            binds[name] = name
+    binds |= {f"/etc/{name}": f"/etc/{name}" for name in _ETC_SHARED if (Path("/etc") / name).exists()}
+    binds |= {f"/var/runtime/{name}": str(path) for name, path in files.entries.items()}
+    if interpreter is not None:
+        _place_interpreter(interpreter, binds, links)
+    return {
+        "isolated": True,
+        "root": str(root),
+        "host_ids": host_ids,
+        "hostname": "169.254.100.6",
+        "directories": directories,
+        "files": {path: [0o755 if path.endswith(".sh") else 0o644, text] for path, text in contents.items()},
+        "links": links,
+        "binds": binds,
+        **_python_part(interpreter, files),
+    }
+
+
+def _python_part(interpreter: Interpreter | None, files: RuntimeFiles) -> dict[str, Any]:
+    if interpreter is None or interpreter.family != "python":
+        return {"execute": None, "environment": {}, "python": None}
+    return {
+        # Started again inside, so that every path that the interpreter knows is one of the sandbox.
+        "execute": [inside(interpreter), "-I", "-S", "/run/lambda/zygote/start.py"],
+        "environment": {"LC_CTYPE": "C.UTF-8", "LD_LIBRARY_PATH": LIBRARY_PATH},
+        "python": preload_plan(files, "/var/runtime"),
+    }
+
+
+def _place_interpreter(interpreter: Interpreter, binds: dict[str, str], links: dict[str, str]) -> None:
+    prefix = interpreter.prefix
+    if _is_system(prefix):
+        names = {"python", "python3", interpreter.executable.name} if interpreter.family == "python" else {"node"}
+        links.update({f"/var/lang/bin/{name}": str(interpreter.executable) for name in names})
+        return
+    # Only these parts: a prefix may be a whole home directory, or hold other environments.
+    binds.update({f"/var/lang/{part}": str(prefix / part) for part in _INTERPRETER_PARTS if (prefix / part).is_dir()})
+    if prefix.is_relative_to("/nix/store"):
+        binds["/nix/store"] = "/nix/store"
+    elif not any(prefix.is_relative_to(taken) for taken in ("/opt", "/tmp", "/var/task", "/proc", "/dev")):
+        links[str(prefix)] = "/var/lang"  # Programs that were built with their own absolute path in them.
+
+
+def _is_system(prefix: Path) -> bool:
+    return any(prefix.is_relative_to(name) for name in _SYSTEM)
+
+
+def plain_plan(interpreter: Interpreter | None, files: RuntimeFiles, runtime_directory: Path) -> dict[str, Any]:
+    """The plan of a zygote without a sandbox; `runtime_directory` stands for /var/runtime."""
+    python = interpreter is not None and interpreter.family == "python"
+    return {
+        "isolated": False,
+        "host_ids": None,
+        "python": preload_plan(files, str(runtime_directory)) if python else None,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the function, its layers and its runtime are, as the function sees them: AWS's paths, if there is a sandbox."""
+
+    code: str = "/var/task"
+    layers: str = "/opt"
+    runtime: str = "/var/runtime"
+
+
+def variables(runtime: str, interpreter: Interpreter | None, places: Places) -> dict[str, str]:
+    """The environment variables that say where things are, as recorded."""
+    code, layers, own = places.code, places.layers, places.runtime
+    found = {
+        "LAMBDA_TASK_ROOT": code,
+        "LAMBDA_RUNTIME_DIR": own,
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "PATH": SEARCH_PATH,
+        "LD_LIBRARY_PATH": LIBRARY_PATH,
+    }
+    if interpreter is not None:
+        found["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{runtime}"
+    if places != Places():
+        own_bin = [str(interpreter.executable.parent)] if interpreter is not None else []
+        found["PATH"] = ":".join([*own_bin, SEARCH_PATH, f"{layers}/bin"])
+        found["LD_LIBRARY_PATH"] = f"{code}:{code}/lib:{layers}/lib"
+        found["LAMBDA_LAYERS_ROOT"] = layers
+    if runtime.startswith("python"):
+        found |= {"PYTHONPATH": own, "PWD": code, "SHLVL": "0", "LC_CTYPE": "C.UTF-8"}
+    elif runtime.startswith("nodejs"):
+        version = runtime.removeprefix("nodejs").removesuffix(".x")
+        found["NODE_PATH"] = (
+            f"{layers}/nodejs/node{version}/node_modules:{layers}/nodejs/node_modules:{own}/node_modules"
+        )
+    return found

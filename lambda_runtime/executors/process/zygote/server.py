@@ -1,0 +1,287 @@
+"""The fork server: one process an interpreter, from which execution environments are forked.
+
+Started by the gateway as `python -I -S start.py DESCRIPTOR`, with an empty environment. DESCRIPTOR is a SEQPACKET socket to
+the gateway; the first message is the plan of `layout.py` as JSON. Stays single-threaded, so that fork is safe.
+When the gateway goes away, so does the zygote, and with it everything that it started.
+
+An environment is forked before it is needed: the spare one has made its namespaces and waits for a request, so that a
+cold start waits for neither. Each start takes the spare and leaves the forking of the next for a quiet moment.
+
+Messages in: `{"start": ID, ...}` with the write end of the output pipe, `{"terminate": ID}`, `{"kill": ID}`.
+Messages out: `{"ready": ...}` or `{"failed": ...}` once; `{"started": ID, "pid": ...}`; `{"exited": ID, "status": wait status,
+"error": what went wrong before the runtime, "entry_point_error": why it could not be executed}`.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import mmap
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import tokenize  # noqa: F401 - a traceback needs it, and the library is out of reach once the root has changed
+import traceback
+from typing import Any, Callable
+
+from . import environment, linux, messages, python_runtime, template
+
+_ERROR_BYTES = 1800
+# What an environment's processes leave for the zygote in a page of shared memory.
+_STATUS = slice(0, 8)
+_SETUP_ERROR = slice(8, 8 + _ERROR_BYTES)
+_ENTRY_POINT_ERROR = slice(_SETUP_ERROR.stop, _SETUP_ERROR.stop + _ERROR_BYTES)
+_QUIET_MS = 10
+"""How long nothing must have been asked before the next spare is forked: not while the last one's function starts."""
+_SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM}
+
+
+class Child:
+    """A forked environment, with or without work."""
+
+    def __init__(self, pid: int, requests: messages.Channel, outcome: mmap.mmap, host_id: int | None) -> None:
+        self.pid = pid
+        self.requests = requests
+        self.outcome = outcome
+        self.host_id = host_id
+        self.environment_id: str | None = None
+
+
+class InChild(Exception):
+    """Leaves the zygote's loop in a forked process; `work` is what that process has to do."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__()
+        self.work = work
+
+
+class Zygote:
+    """Forks environments on request and reports their ends."""
+
+    def __init__(self, gateway: messages.Channel, plan: dict[str, Any]) -> None:
+        self._gateway = gateway
+        self._isolated: bool = plan["isolated"]
+        self._host_ids: list[int] | None = None
+        if plan["host_ids"] is not None:
+            first, count = plan["host_ids"]
+            self._host_ids = list(range(first + count - 1, first - 1, -1))
+        self._children: dict[int, Child] = {}
+        self._running: dict[str, Child] = {}
+        self._spare: Child | None = None
+        # Children are forked into a pid namespace that is set for the next fork only; this descriptor leads back.
+        self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY) if self._isolated else -1
+
+    def serve(self) -> None:
+        """Work until the gateway is gone. Raises InChild in every process that is forked meanwhile."""
+        wake_read, wake_write = os.pipe()
+        for descriptor in (wake_read, wake_write):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)
+        poll = select.poll()
+        poll.register(self._gateway, select.POLLIN)
+        poll.register(wake_read, select.POLLIN)
+        gateway_process = linux.open_process(os.getppid()) if os.getppid() else None
+        if gateway_process is not None:
+            poll.register(gateway_process, select.POLLIN)
+        self._tell({"ready": {"python": sys.version.split()[0]}})
+        while True:
+            ready = [descriptor for descriptor, _ in poll.poll(None if self._spare else _QUIET_MS)]
+            if not ready:
+                self._spare = self._fork_in_advance()
+            if wake_read in ready:
+                os.read(wake_read, 4096)
+                self._reap()
+            if gateway_process is not None and gateway_process in ready:
+                break
+            if self._gateway.fileno() in ready:
+                message, output = self._gateway.receive()
+                if not message:
+                    break
+                self._handle(message, output)
+        self._end_all()
+
+    def _tell(self, report: dict[str, Any]) -> None:
+        try:
+            self._gateway.send(json.dumps(report).encode())
+        except OSError:
+            return  # The gateway is gone: the next poll says so.
+
+    def _handle(self, message: bytes, output: int) -> None:
+        fields = json.loads(message)
+        if "start" in fields:
+            self._start(fields["start"], message, output)
+            return
+        name = next(iter(fields))
+        child = self._running.get(fields[name])
+        if child is not None:
+            self._signal(child, _SIGNALS[name])
+
+    def _start(self, environment_id: str, message: bytes, output: int) -> None:
+        try:
+            child = self._give_work(message, output)
+        except OSError as error:
+            os.close(output)
+            self._tell({"exited": environment_id, "status": None, "error": str(error), "entry_point_error": None})
+            return
+        os.close(output)
+        child.environment_id = environment_id
+        self._running[environment_id] = child
+        self._tell({"started": environment_id, "pid": child.pid})
+
+    def _give_work(self, message: bytes, output: int) -> Child:
+        spare, self._spare = self._spare, None
+        for child in (spare, None):
+            child = child or self._fork()
+            try:
+                child.requests.send(message, output)
+            except OSError:  # The spare died while it waited.
+                if child is not spare:
+                    raise
+                continue
+            child.requests.close()
+            return child
+        raise AssertionError("the loop ends with a return or an error")
+
+    def _fork_in_advance(self) -> Child | None:
+        try:
+            return self._fork()
+        except OSError:
+            return None  # A start will try again and report it.
+
+    def _fork(self) -> Child:
+        if self._host_ids is not None and not self._host_ids:
+            raise OSError(errno.EAGAIN, "all user ids for environments of this interpreter are in use")
+        ours, theirs = messages.Channel.pair()
+        outcome = mmap.mmap(-1, mmap.PAGESIZE)
+        host_id = self._host_ids.pop() if self._host_ids is not None else None
+        if self._isolated:
+            linux.unshare(linux.CLONE_NEWPID)
+        pid = -1
+        try:
+            pid = os.fork()
+        finally:
+            if pid != 0 and self._isolated:
+                linux.set_namespace(self._own_pid_namespace, linux.CLONE_NEWPID)
+        if pid == 0:
+            ours.close()
+            self._be_environment(theirs, outcome, host_id)
+        theirs.close()
+        child = self._children[pid] = Child(pid, ours, outcome, host_id)
+        return child
+
+    def _be_environment(self, requests: messages.Channel, outcome: mmap.mmap, host_id: int | None) -> None:
+        try:
+            signal.set_wakeup_fd(-1)
+            for changed in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(changed, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._gateway.close()
+            for child in self._children.values():
+                child.requests.close()
+            if self._isolated:
+
+                def report(status: int) -> None:
+                    outcome[_STATUS] = struct.pack("ii", 1, status)
+
+                requests = environment.run_init(requests, host_id, report)
+                environment.become_sandbox_user()
+            else:
+                os.setsid()
+                linux.die_with_parent(signal.SIGKILL)
+            message, output = requests.receive()
+            if not message:
+                os._exit(0)
+            request = environment.Request(message, output)
+            environment.settle(request)
+        except BaseException:  # noqa: BLE001 - whatever it is, the zygote reports it
+            outcome[_SETUP_ERROR] = traceback.format_exc().encode()[-_ERROR_BYTES:].ljust(_ERROR_BYTES, b"\0")
+            os._exit(1)
+        if request.command is not None:
+            exit_code, problem = environment.execute(request)
+            outcome[_ENTRY_POINT_ERROR] = problem.encode()[:_ERROR_BYTES].ljust(_ERROR_BYTES, b"\0")
+            os._exit(exit_code)
+        raise InChild(lambda: python_runtime.run(request.variables))
+
+    def _signal(self, child: Child, number: int) -> None:
+        try:
+            if self._isolated:
+                os.kill(child.pid, number)
+            else:
+                os.killpg(child.pid, number)
+        except ProcessLookupError:
+            # Dead and about to be reaped, or just forked and not yet the leader of its group.
+            os.kill(child.pid, number)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self._children:
+                self._ended(self._children.pop(pid), status)
+
+    def _ended(self, child: Child, status: int) -> None:
+        known, runtime_status = struct.unpack("ii", child.outcome[_STATUS])
+        report: dict[str, Any] = {"exited": child.environment_id, "status": runtime_status if known else status}
+        for name, place in (("error", _SETUP_ERROR), ("entry_point_error", _ENTRY_POINT_ERROR)):
+            report[name] = child.outcome[place].rstrip(b"\0").decode("utf-8", "replace") or None
+        child.outcome.close()
+        child.requests.close()
+        if self._host_ids is not None and child.host_id is not None:
+            self._host_ids.insert(0, child.host_id)
+        if child.environment_id is not None:
+            del self._running[child.environment_id]
+            self._tell(report)
+        elif child is self._spare:
+            self._spare = None
+            if report["error"] is not None:
+                self._tell({"failed": report["error"]})
+                raise SystemExit("no environment can be set up")
+
+    def _end_all(self) -> None:
+        for child in self._children.values():
+            self._signal(child, signal.SIGKILL)
+        try:
+            while True:
+                os.wait()  # So that whoever waits for this process knows that nothing is left.
+        except ChildProcessError:
+            return
+
+
+def main() -> None:
+    """Set up what the plan says, then serve. Raises InChild in a forked process."""
+    gateway = messages.Channel(socket.socket(fileno=int(sys.argv[1])))
+    plan = json.loads(gateway.receive()[0] or b"null") if len(sys.argv) == 2 else _plan_inside()
+    if plan is None:
+        return
+    if plan["isolated"] and len(sys.argv) == 2:
+        try:
+            template.enter(plan, gateway)
+        except OSError as error:
+            gateway.send(json.dumps({"failed": str(error)}).encode())
+            return
+        if plan["execute"]:
+            command = [*plan["execute"], str(gateway.hand_over()), "inside"]
+            os.execve(command[0], command, plan["environment"])
+    if plan["python"] is not None:
+        python_runtime.preload(plan["python"])
+    del sys.path[0]
+    gc.collect()
+    gc.freeze()
+    Zygote(gateway, plan).serve()
+
+
+def _plan_inside() -> dict[str, Any]:
+    with open(template.PLAN, encoding="utf-8") as file:
+        plan: dict[str, Any] = json.load(file)
+    return plan
