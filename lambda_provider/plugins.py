@@ -1,4 +1,4 @@
-"""Plugins on entry points: found by name, loaded when chosen, and named in what goes wrong."""
+"""Plugins of the control plane on entry points: found by name, loaded when chosen, and named in what goes wrong."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from importlib.metadata import entry_points
 from typing import Any
 
 HOSTS = "lambda_provider.hosts"
-EXECUTORS = "lambda_runtime.executors"
 
 
-class PluginError(Exception):
+class PluginError(LookupError):
     """A plugin that was asked for is not installed, or cannot be loaded; the message says which ones are there."""
 
 

@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 
 from lambda_provider import __version__
 from lambda_provider.commands import CommandError
-from lambda_provider.plugins import EXECUTORS, PluginError, load_plugin
 from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.executors import load_executor
 from lambda_runtime.executors.base import Capability
 
 _DOCKER_SOCKET = "/var/run/docker.sock"
 _EXTRAS = (
     ("moto", "standalone", "S3, IAM, SQS, CloudWatch Logs and the other AWS services", "they answer 503"),
-    ("docker", "docker", "the Docker executor can be installed", "functions run with the process executor only"),
+    ("docker", "docker", "the Docker SDK for Python", "no Docker SDK for Python"),
     ("boto3", "test", "functions of this interpreter can import boto3", "functions have to bring boto3 along"),
 )
 
@@ -63,8 +63,8 @@ def _machine() -> list[Capability]:
 
 def _executor(name: str) -> list[Capability]:
     try:
-        return list(load_plugin(EXECUTORS, name)(RuntimeConfig.from_settings(os.environ)).capabilities())
-    except (PluginError, ValueError) as error:
+        return list(load_executor(name, RuntimeConfig.from_settings(os.environ)).capabilities())
+    except (LookupError, ImportError, ValueError) as error:
         raise CommandError(error) from error
 
 
@@ -76,7 +76,9 @@ def docker_engine() -> Capability:
     except (OSError, HTTPException, ValueError, KeyError) as error:
         client = "the docker command is there, but " if shutil.which("docker") else ""
         return Capability(
-            "Docker engine", False, f"{client}no engine answers at {address} ({error}): container images cannot run"
+            "Docker engine",
+            False,
+            f"{client}no engine answers at {address} ({error}): functions run as processes, container images cannot run",
         )
     return Capability("Docker engine", True, f"{version} at {address}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lambda_provider.commands import CommandError
 from lambda_provider.hosts.gateway import Gateway, GatewayOptions
 from lambda_provider.hosts.server import new_event_loop
-from lambda_provider.plugins import PluginError
+from lambda_provider.store.errors import StateError
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         )
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(gateway.serve(_announce, signals=True))
-    except (OSError, PluginError, ValueError) as error:
+    except (OSError, LookupError, ImportError, StateError, ValueError) as error:
         raise CommandError(getattr(error, "strerror", None) or error) from error
     return 0
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from lambda_provider.host import Host, LogEvent
 from lambda_provider.hosts.credentials import account_of
-from lambda_provider.plugins import EXECUTORS, load_plugin
 from lambda_provider.provider import LambdaProvider
 from lambda_provider.validation import validate
 from lambda_provider.wire import LambdaWire
 from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.executors import load_executor
 from lambda_runtime.logs import LogEntry, LogSink
 from lambda_runtime.service import RuntimeService
 from lambda_runtime.types import FunctionVersion
@@ -30,11 +30,11 @@ class Assembly:
     async def start(self) -> None:
         """Take requests from now on."""
         await self.runtime.start()
-        self.provider.on_after_init()
+        self.provider.start()
 
     async def stop(self) -> None:
         """End sandboxes and worker threads; what the state directory holds stays."""
-        self.provider.on_before_stop()
+        self.provider.stop()
         await self.runtime.stop()
         self.wire.close()
 
@@ -42,12 +42,13 @@ class Assembly:
 def assemble(host: Host, *, executor: str = "process", state_dir: Path | None = None) -> Assembly:
     """Load the executor by its entry point and connect the parts; nothing is started.
 
-    Raises `PluginError` for an unknown executor and ValueError for a setting that cannot be used.
+    Raises LookupError for an unknown executor, ValueError for a setting and StateError for a state directory that cannot be
+    used.
     """
     config = RuntimeConfig.from_settings(host.settings, endpoint_url=host.function_endpoint_url())
     runtime = RuntimeService(
         config,
-        load_plugin(EXECUTORS, executor)(config),
+        load_executor(executor, config),
         log_sink=_log_sink(host),
         credentials=lambda version: _credentials(host, version),
     )

@@ -66,7 +66,8 @@ class Gateway:
     async def serve(self, on_ready: Callable[[str], None] = lambda url: None, *, signals: bool = False) -> None:
         """Start everything, call `on_ready` with the URL, and return when all is stopped again.
 
-        Raises `PluginError` for an unknown executor or host, ValueError for a setting that cannot be used.
+        Raises LookupError for an unknown executor or host, ValueError for a setting and StateError for a state directory that
+        cannot be used.
         """
         host = self._load_host()
         try:
@@ -104,7 +105,7 @@ class Gateway:
             return {
                 "version": __version__,
                 "executor": self.options.executor,
-                "functions": assembly.provider.function_count(),
+                "functions": sum(1 for _ in assembly.provider.store.all_functions()),
                 "environments": assembly.runtime.environment_count(),
                 "services": host.services(),
             }
@@ -115,6 +116,6 @@ class Gateway:
 
         async def code(request: HttpRequest) -> HttpResponse:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(None, assembly.provider.download_code, request)
+            return await loop.run_in_executor(None, assembly.provider.download_code, request.path, request.query)
 
         return InternalRoutes({"health": Health(facts), "operations": operations, "code": code})
