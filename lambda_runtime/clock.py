@@ -31,6 +31,20 @@ class SystemClock:
         await asyncio.sleep(max(0.0, moment - time.time()))
 
 
+class ScaledClock:
+    """A clock that runs `rate` times as fast as the machine's, from now on."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._started = time.time()
+
+    def now(self) -> float:
+        return self._started + (time.time() - self._started) * self._rate
+
+    async def sleep_until(self, moment: float) -> None:
+        await asyncio.sleep(max(0.0, moment - self.now()) / self._rate)
+
+
 class ManualClock:
     """A clock that stands still until a test advances it."""
 

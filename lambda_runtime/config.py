@@ -15,7 +15,8 @@ class RuntimeConfig:
     an on-demand environment (10 s: lambda/latest/dg/lambda-runtime-environment.md). `concurrency_limit` is the account's pool
     in a region. `cache_dir` holds unpacked code; None means a temporary directory that is removed on stop.
     `runtime_mismatch` says what happens when the exact interpreter of a runtime is missing: `warn` runs the nearest one and
-    says so in the function's log, `error` fails the version. `isolation` is `auto` (what the machine allows) or `none`.
+    says so in the function's log, `error` fails the version. `clock_rate` is how much faster than the machine's the clock of
+    retries and event ages runs. `isolation` is `auto` (what the machine allows) or `none`.
     """
 
     endpoint_url: str | None = None
@@ -27,6 +28,7 @@ class RuntimeConfig:
     max_streamed_response_bytes: int = 200 * 1024 * 1024
     cache_dir: Path | None = None
     runtime_mismatch: str = "warn"
+    clock_rate: float = 1.0
     isolation: str = "auto"
     settings: Mapping[str, str] = field(default_factory=dict)
     """Anything else, as `NAME: value`, e.g. `LAMBDA_PYTHON3_12=/path/to/python`."""
@@ -77,5 +79,6 @@ _SETTINGS = {
     "LAMBDA_LIMITS_CONCURRENT_EXECUTIONS": ("concurrency_limit", _count),
     "LAMBDA_CACHE_DIR": ("cache_dir", Path),
     "LAMBDA_RUNTIME_MISMATCH": ("runtime_mismatch", _one_of("warn", "error")),
+    "LAMBDA_CLOCK_RATE": ("clock_rate", _positive),
     "LAMBDA_ISOLATION": ("isolation", _one_of("auto", "none")),
 }

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from lambda_runtime.clock import Clock, SystemClock
+from lambda_runtime.clock import Clock, ScaledClock, SystemClock
 from lambda_runtime.concurrency import ConcurrencyTracker
 from lambda_runtime.config import RuntimeConfig
-from lambda_runtime.errors import ServiceStopped, VersionNotDeployed
+from lambda_runtime.errors import ServiceStopped, VersionFailed, VersionNotDeployed
 from lambda_runtime.event_queue import EventQueue, Outcome, QueuedEvent, RetryPolicy
 from lambda_runtime.executors.base import RuntimeExecutor
 from lambda_runtime.logs import LogSink
@@ -24,6 +24,9 @@ from lambda_runtime.work import Work
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+NO_RUNTIME = "InvalidRuntime"
+"""The StateReasonCode with which an executor says that it has nothing to run a runtime with."""
 
 
 class RuntimeService:
@@ -49,13 +52,14 @@ class RuntimeService:
     ) -> None:
         self.config = config
         self.executor = executor
-        self.clock = clock or SystemClock()
+        self.clock = clock or (SystemClock() if config.clock_rate == 1 else ScaledClock(config.clock_rate))
         self._log_sink = log_sink
         self._credentials = credentials
         self.events = EventQueue(self.invoke, self.clock, retry_policy, on_outcome)
         self.concurrency = ConcurrencyTracker(config.concurrency_limit, self.events.slot_released)
         self._managers: dict[str, VersionManager] = {}
         self._drained: set[VersionManager] = set()
+        self._without_runtime: dict[str, VersionFailed] = {}
         self._deploying: dict[str, asyncio.Future[None]] = {}
         self._releases: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -91,17 +95,17 @@ class RuntimeService:
     async def deploy(self, version: FunctionVersion) -> None:
         """Make a version ready to be invoked; an older value with the same ARN finishes its work and goes.
 
-        Raises VersionFailed when it cannot run; an older value stays in place then.
+        Raises VersionFailed when it cannot run; an older value stays in place then. A runtime that this machine does not have
+        is not the function's fault: it is deployed, as on AWS, and its invokes raise VersionFailed.
         """
         if self._stopped:
             raise ServiceStopped("the service is stopping")
         done = self._deploying[version.arn] = asyncio.get_running_loop().create_future()
         try:
-            prepared = await self.executor.prepare(version)
-            old = self._managers.get(version.arn)
-            self._managers[version.arn] = VersionManager(
-                prepared, self.executor, self.config, self._log_sink, self._credentials, self._manager_drained
-            )
+            manager = await self._prepare(version)
+            old = self._managers.pop(version.arn, None)
+            if manager is not None:
+                self._managers[version.arn] = manager
             if old is not None:
                 self._drain(old)
         finally:
@@ -111,6 +115,7 @@ class RuntimeService:
 
     async def retire(self, arn: str) -> None:
         """Forget a version: what runs may finish, nothing new is taken. Unknown ARNs are ignored."""
+        self._without_runtime.pop(arn, None)
         manager = self._managers.pop(arn, None)
         if manager is not None:
             self._drain(manager)
@@ -119,7 +124,7 @@ class RuntimeService:
         """Run a version and return what it answered; for a streamed response, as soon as it begins.
 
         A function's own failure is a result, not an exception. A caller that is cancelled does not stop the function.
-        Raises VersionNotDeployed, Throttled, EnvironmentNotStarted or ServiceStopped.
+        Raises VersionNotDeployed, VersionFailed, Throttled, EnvironmentNotStarted or ServiceStopped.
         """
         manager = self._managers.get(invocation.version_arn)
         if manager is None:
@@ -135,7 +140,7 @@ class RuntimeService:
     async def enqueue(self, invocation: Invocation) -> None:
         """Accept an event (InvocationType `Event`) into the asynchronous queue.
 
-        Raises VersionNotDeployed or ServiceStopped.
+        Raises VersionNotDeployed, VersionFailed or ServiceStopped.
         """
         if invocation.version_arn not in self._managers:
             await self._deployed(invocation.version_arn)
@@ -152,8 +157,22 @@ class RuntimeService:
             raise ServiceStopped("the service is stopping")
         manager = self._managers.get(arn)
         if manager is None:
-            raise VersionNotDeployed(arn)
+            raise self._without_runtime.get(arn) or VersionNotDeployed(arn)
         return manager
+
+    async def _prepare(self, version: FunctionVersion) -> VersionManager | None:
+        self._without_runtime.pop(version.arn, None)
+        try:
+            prepared = await self.executor.prepare(version)
+        except VersionFailed as error:
+            if error.code != NO_RUNTIME or self.config.runtime_mismatch == "error":
+                raise
+            logger.warning("%s cannot run here: %s", version.arn, error)
+            self._without_runtime[version.arn] = error
+            return None
+        return VersionManager(
+            prepared, self.executor, self.config, self._log_sink, self._credentials, self._manager_drained
+        )
 
     def _drain(self, manager: VersionManager) -> None:
         self._drained.add(manager)

@@ -48,8 +48,8 @@ class _TrackedConnection(RuntimeApiConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)
-        self._connections.add(transport)
+        if self._transport is not None:
+            self._connections.add(self._transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._transport is not None:

@@ -392,11 +392,32 @@ async def test_invoke_waits_for_a_deployment_under_way(service: RuntimeService, 
 
 
 async def test_unknown_and_failed_versions_are_told_apart(service: RuntimeService, executor: FakeExecutor) -> None:
-    executor.fail_prepare = VersionFailed("InvalidRuntime", "no such interpreter")
-    with pytest.raises(VersionFailed, match="no such interpreter"):
+    executor.fail_prepare = VersionFailed("InvalidZipFileException", "a damaged archive")
+    with pytest.raises(VersionFailed, match="a damaged archive"):
         await service.deploy(function_version())
     with pytest.raises(VersionNotDeployed):
         await service.invoke(invocation())
+
+
+async def test_missing_runtime_fails_the_invoke_not_the_deployment(
+    service: RuntimeService, executor: FakeExecutor
+) -> None:
+    executor.fail_prepare = VersionFailed("InvalidRuntime", "no such interpreter")
+    await service.deploy(function_version())
+    with pytest.raises(VersionFailed, match="no such interpreter"):
+        await service.invoke(invocation())
+    executor.fail_prepare = None
+    await service.deploy(function_version(revision="r2"))
+    assert (await service.invoke(invocation(b"1"))).payload == b"1"
+
+
+async def test_setting_makes_a_missing_runtime_fail_the_deployment(executor: FakeExecutor) -> None:
+    executor.fail_prepare = VersionFailed("InvalidRuntime", "no such interpreter")
+    service = RuntimeService(RuntimeConfig(runtime_mismatch="error"), executor)
+    await service.start()
+    with pytest.raises(VersionFailed, match="no such interpreter"):
+        await service.deploy(function_version())
+    await service.stop()
 
 
 async def test_machine_that_cannot_start_a_sandbox_says_so(service: RuntimeService, executor: FakeExecutor) -> None:
