@@ -1410,9 +1410,9 @@ class PublishLayerVersionRequest(TypedDict):
     LayerName: str
     Description: NotRequired[str]
     Content: LayerVersionContentInput
-    CompatibleArchitectures: NotRequired[list[str]]
     CompatibleRuntimes: NotRequired[list[str]]
     LicenseInfo: NotRequired[str]
+    CompatibleArchitectures: NotRequired[list[str]]
 
 
 class PublishLayerVersionResponse(TypedDict):
