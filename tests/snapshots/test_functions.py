@@ -114,12 +114,14 @@ def test_an_update_during_an_update_is_refused(aws, snapshot, create):
     created = create(**WITH_ENVIRONMENT)
     name = created["FunctionName"]
     snapshot.match("create-function-response", created)
-    aws.lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": {"A": "1"}})
-    error = refused(aws.lambda_.update_function_configuration, FunctionName=name, Environment={"Variables": {"A": "2"}})
+    aws.lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": {"KEY": "1"}})
+    error = refused(
+        aws.lambda_.update_function_configuration, FunctionName=name, Environment={"Variables": {"KEY": "2"}}
+    )
     snapshot.match("update-during-in-progress-update-exc", error)
     updated(aws, name)
     variables = aws.lambda_.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    assert variables == {"A": "1"}
+    assert variables == {"KEY": "1"}
 
 
 @api("TestLambdaFunction::test_list_functions")

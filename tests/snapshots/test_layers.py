@@ -27,13 +27,15 @@ def layer(aws, snapshot):
 
     def publish(name=None, **parameters):
         parameters.setdefault("Content", {"ZipFile": zipped({"data.txt": "layer"})})
-        return client.publish_layer_version(LayerName=name or publish.name, **parameters)
+        name = name or publish.name
+        response = client.publish_layer_version(LayerName=name, **parameters)
+        published.append({"LayerName": name, "VersionNumber": response["Version"]})
+        return response
 
-    publish.name = f"layer-{uuid.uuid4().hex[:10]}"
+    publish.name, published = f"layer-{uuid.uuid4().hex[:10]}", []
     yield publish
-    for name in (publish.name, f"{publish.name}-2"):
-        for version in client.list_layer_versions(LayerName=name)["LayerVersions"]:
-            client.delete_layer_version(LayerName=name, VersionNumber=version["Version"])
+    for version in published:
+        client.delete_layer_version(**version)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def to_json(value: Any) -> Any:
         return to_json(value.decode())
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, str) and value.startswith("{"):
+    if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
         return _parsed(value)
     return value
 
