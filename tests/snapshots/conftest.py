@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from .harness import targets
 from .harness.functions import archive
 from .harness.plugin import *  # noqa: F403  (hooks and fixtures)
+from .harness.steps import refused
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +57,23 @@ def create(aws: targets.Target, new_name: Callable[..., str]) -> Callable[..., d
         if wait:
             active(aws, response["FunctionName"])
         return response
+
+    return create_function
+
+
+@pytest.fixture
+def refused_create(aws: targets.Target, new_name: Callable[..., str]) -> Callable[..., ClientError]:
+    """`refused_create(Runtime="go1.x")` is the error for a function that would be fine without these parameters."""
+
+    def create_function(**parameters: Any) -> ClientError:
+        fine = {
+            "FunctionName": new_name(),
+            "Runtime": "python3.12",
+            "Handler": "handler.handler",
+            "Role": aws.role_arn,
+            "Code": {"ZipFile": archive("echo.py")},
+        }
+        return refused(aws.lambda_.create_function, **(fine | parameters))
 
     return create_function
 

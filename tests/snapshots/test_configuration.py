@@ -9,7 +9,7 @@ import pytest
 
 from .harness.functions import archive, zipped
 from .harness.plugin import recorded
-from .harness.steps import refused, updated
+from .harness.steps import updated
 
 pytestmark = pytest.mark.scenario
 api = partial(recorded, "lambda_api.json")
@@ -90,29 +90,14 @@ def test_snapstart_off(aws, snapshot, create, runtime):
     ["dotnetcore3.1", "go1.x", "java8", "nodejs12.x", "nodejs14.x", "provided", "python3.7", "ruby2.7"],
 )
 @api("TestRuntimeValidation::test_create_deprecated_function_runtime_with_validation_enabled")
-def test_deprecated_runtimes_are_refused(aws, snapshot, new_name, runtime):
-    error = refused(
-        aws.lambda_.create_function,
-        FunctionName=new_name(),
-        Runtime=runtime,
-        Handler="handler.handler",
-        Role=aws.role_arn,
-        Code={"ZipFile": archive("echo.py")},
-    )
+def test_deprecated_runtimes_are_refused(snapshot, refused_create, runtime):
+    error = refused_create(Runtime=runtime)
     snapshot.match("deprecation_error", error)
 
 
 @api("TestLambdaSizeLimits::test_large_environment_fails_multiple_keys")
-def test_environment_of_more_than_four_kilobytes(aws, snapshot, new_name):
-    error = refused(
-        aws.lambda_.create_function,
-        FunctionName=new_name(),
-        Runtime="python3.12",
-        Handler="handler.handler",
-        Role=aws.role_arn,
-        Code={"ZipFile": archive("echo.py")},
-        Environment={"Variables": {"SMALL_VAR": "ok", "LARGE_VAR": "x" * 4064}},
-    )
+def test_environment_of_more_than_four_kilobytes(snapshot, refused_create):
+    error = refused_create(Environment={"Variables": {"SMALL_VAR": "ok", "LARGE_VAR": "x" * 4064}})
     snapshot.match("failured_create_fn_result_multi_key", error)
 
 
@@ -125,26 +110,14 @@ def test_large_code(snapshot, create):
 
 
 @api("TestLambdaSizeLimits::test_oversized_zipped_create_lambda")
-def test_zip_file_that_is_too_large(aws, snapshot, new_name):
-    snapshot.match("invalid_param_exc", refuse_code(aws, new_name(), {"ZipFile": b"\0" * (52_428_800 + 1)}))
+def test_zip_file_that_is_too_large(snapshot, refused_create):
+    snapshot.match("invalid_param_exc", refused_create(Code={"ZipFile": b"\0" * (52_428_800 + 1)}))
 
 
 @api("TestLambdaSizeLimits::test_oversized_unzipped_lambda")
-def test_code_that_is_too_large_unzipped(aws, snapshot, new_name):
+def test_code_that_is_too_large_unzipped(snapshot, refused_create):
     code = zipped({"handler.py": b"", "zeros": b"\0" * 262_144_001})
-    snapshot.match("invalid_param_exc", refuse_code(aws, new_name(), {"ZipFile": code}))
-
-
-def refuse_code(aws, name, code):
-    """The error for a function with such code."""
-    return refused(
-        aws.lambda_.create_function,
-        FunctionName=name,
-        Runtime="python3.12",
-        Handler="handler.handler",
-        Role=aws.role_arn,
-        Code=code,
-    )
+    snapshot.match("invalid_param_exc", refused_create(Code={"ZipFile": code}))
 
 
 @api("TestLambdaAccountSettings::test_account_settings")

@@ -31,23 +31,15 @@ OPERATIONS = (
 
 
 @api("TestLambdaFunction::test_create_lambda_exceptions")
-def test_create_function_refuses(aws, snapshot, new_name):
-    good = {
-        "FunctionName": new_name(),
-        "Handler": "index.handler",
-        "Code": {"ZipFile": archive("echo.py", "index.handler")},
-        "Role": aws.role_arn,
-        "Runtime": "python3.12",
-    }
-
+def test_create_function_refuses(aws, snapshot, create, refused_create):
     def error(step, **parameters):
-        snapshot.match(step, refused(aws.lambda_.create_function, **{**good, **parameters}))
+        snapshot.match(step, refused_create(**parameters))
 
     error("invalid_role_arn_exc", Role="r1")
     error("invalid_runtime_exc", Runtime="non-existent-runtime")
     error("uppercase_runtime_exc", Runtime="PYTHON3.9")
     with pytest.raises(ParamValidationError) as raised:
-        aws.lambda_.create_function(**{**good, "Architectures": []})
+        create(Architectures=[])
     snapshot.match("empty_architectures", raised.value)
     error("multiple_architectures", Architectures=["x86_64", "arm64"])
     error("uppercase_architecture", Architectures=["X86_64"])
@@ -170,21 +162,13 @@ def test_vpc_config(aws, snapshot, create, network):
 
 
 @api("TestLambdaFunction::test_invalid_vpc_config_security_group")
-def test_invalid_security_groups(aws, snapshot, new_name, network):
+def test_invalid_security_groups(snapshot, refused_create, network):
     _groups, subnets, _vpc = network
     absent, malformed = "sg-0123456789abcdef0", "sg_malformed"
     snapshot.transform(value(absent, "security_group_id_1"), value(malformed, "security_group_id_2"))
 
     def error(group):
-        return refused(
-            aws.lambda_.create_function,
-            FunctionName=new_name(),
-            Runtime="python3.12",
-            Handler="handler.handler",
-            Role=aws.role_arn,
-            Code={"ZipFile": archive("echo.py")},
-            VpcConfig={"SubnetIds": subnets[:1], "SecurityGroupIds": [group]},
-        )
+        return refused_create(VpcConfig={"SubnetIds": subnets[:1], "SecurityGroupIds": [group]})
 
     snapshot.match("create-response-non-existent-security-group", error(absent))
     snapshot.match("create-response-invalid-format-security-group", error(malformed))

@@ -11,8 +11,8 @@ import pytest
 
 from .harness.functions import FUNCTIONS, archive, zipped
 from .harness.plugin import recorded
-from .harness.steps import log_lines, payload, refused, updated
-from .harness.transformers import LOG_LINES, masked_member, masked_text, member
+from .harness.steps import log_lines, payload, refused, updated, wait_for_log
+from .harness.transformers import LOG_LINES, masked_text
 
 pytestmark = pytest.mark.scenario
 functions = partial(recorded, "lambda.json")
@@ -198,44 +198,6 @@ def test_an_update_leaves_a_running_invoke_alone(aws, snapshot, create):
     snapshot.match("invoke_response_before", answers[0])
 
 
-def wait_for_log(aws, name, text, count=1, attempts=150):
-    """The messages of a function's log, once `count` of them contain `text`."""
-    logs = aws.client("logs")
-    for _attempt in range(attempts):
-        try:
-            found = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
-        except logs.exceptions.ResourceNotFoundException:
-            found = []
-        if sum(text in event["message"] for event in found) >= count:
-            return found
-        threading.Event().wait(0.1 if not aws.is_aws else 2)
-    raise AssertionError(f"{text!r} is not in the log: {found}")
-
-
-@functions("TestLambdaVersions::test_async_invoke_queue_upon_function_update")
-def test_queued_events_run_with_the_updated_function(aws, snapshot, create):
-    client = aws.lambda_
-    variables = {"Variables": {"FUNCTION_VARIANT": "variant-1"}}
-    name = create("variant.py", Environment=variables, Timeout=30)["FunctionName"]
-    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
-
-    def send(number, word, sleep=0):
-        event = json.dumps({"request_prefix": f"{number:02}-{word}", "sleep": sleep}).encode()
-        client.invoke(FunctionName=name, Payload=event, InvocationType="Event")
-
-    send(1, "sleep", sleep=3)
-    wait_for_log(aws, name, "01-sleep--")
-    for number in range(2, 11):
-        send(number, "before")
-    variables = {"Variables": {"FUNCTION_VARIANT": "variant-2"}}
-    client.update_function_configuration(FunctionName=name, Environment=variables)
-    updated(aws, name)
-    for number in range(11, 16):
-        send(number, "after")
-    messages = [event["message"].strip() for event in wait_for_log(aws, name, "--variant", count=15, attempts=600)]
-    snapshot.match("async_invoke_history_sorted", sorted(message for message in messages if "--variant" in message))
-
-
 @functions("TestLambdaErrors::test_lambda_handler_error")
 def test_a_handler_that_raises(aws, snapshot, create):
     name = create("lambda_handler_error.py", Handler="lambda_handler_error.handler")["FunctionName"]
@@ -309,135 +271,3 @@ def test_the_request_id_is_a_uuid(aws, create):
     name = create()["FunctionName"]
     headers = aws.lambda_.invoke(FunctionName=name)["ResponseMetadata"]["HTTPHeaders"]
     assert str(uuid.UUID(headers["x-amzn-requestid"])) == headers["x-amzn-requestid"]
-
-
-def retrying(aws, name):
-    """Let a failed event be tried again once; how long AWS waits before that cannot be configured."""
-    aws.lambda_.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=1)
-
-
-@pytest.mark.slow("a failed event is tried again after a minute")
-@functions("TestRequestIdHandling::test_request_id_async_invoke_with_retry")
-def test_a_retry_keeps_the_request_id(aws, snapshot, create):
-    name = create("custom_error.py")["FunctionName"]
-    retrying(aws, name)
-    answer = aws.lambda_.invoke(FunctionName=name, Payload=b"{}", InvocationType="Event")
-    snapshot.match("invoke_result", answer)
-    request_id = answer["ResponseMetadata"]["HTTPHeaders"]["x-amzn-requestid"]
-    events = wait_for_log(aws, name, "END RequestId", count=2, attempts=900)
-    ends = [event["message"].strip() for event in events if event["message"].startswith("END RequestId")]
-    assert ends == [f"END RequestId: {request_id}"] * 2
-    snapshot.match("end_messages", ends)
-
-
-@pytest.mark.slow("a failed event is tried again after a minute")
-@functions("TestLambdaFeatures::test_invocation_type_event_error")
-def test_an_event_whose_function_fails(aws, snapshot, create):
-    created = create("custom_error.py", Runtime="python3.10", **WITH_ENVIRONMENT)
-    name = created["FunctionName"]
-    snapshot.transform(masked_member("timestamp", "timestamp"), masked_member("ingestionTime", "timestamp"), *LOG_LINES)
-    snapshot.match("creation_response", created)
-    retrying(aws, name)
-    answer = aws.lambda_.invoke(FunctionName=name, Payload=b"{}", InvocationType="Event")
-    snapshot.match("invocation_response", answer)
-    events = wait_for_log(aws, name, "REPORT RequestId", count=2, attempts=900)
-    kept = ("timestamp", "message", "ingestionTime")
-    snapshot.match("log_events", [{member: event[member] for member in kept} for event in events])
-
-
-@functions("TestLambdaBaseFeatures::test_lambda_different_iam_keys_environment")
-def test_each_environment_has_credentials_of_its_own(aws, snapshot, create):
-    created = create("credentials.py", **WITH_ENVIRONMENT)
-    name = created["FunctionName"]
-    snapshot.match("create-result", created)
-    before = payload(aws.lambda_.invoke(FunctionName=name))
-    aws.lambda_.update_function_configuration(FunctionName=name, Description="a new environment")
-    updated(aws, name)
-    after = payload(aws.lambda_.invoke(FunctionName=name))
-    assert all(before[key] != after[key] for key in before)
-
-
-@pytest.mark.parametrize("length", [pytest.param(1, id="1"), pytest.param(2, id="2")])
-@functions("TestLambdaBaseFeatures::test_assume_role")
-def test_the_execution_role_is_assumed(aws, snapshot, create, length):
-    unique = uuid.uuid4().hex
-    name = {1: "abcdefghijklmnopqrstuvwxyz"[int(unique, 16) % 26], 2: unique[:2]}[length]
-    role = aws.role_arn
-    if not aws.is_aws:
-        iam = aws.client("iam")
-        made = iam.create_role(RoleName=f"lambda-autogenerated-{unique[:10]}", AssumeRolePolicyDocument="{}")
-        role = made["Role"]["Arn"]
-    create("identity.py", FunctionName=name, Role=role, Timeout=30)
-    try:
-        arn = payload(aws.lambda_.invoke(FunctionName=name))
-    finally:
-        aws.lambda_.delete_function(FunctionName=name)
-    snapshot.transform(
-        masked_text(r"assumed-role/[^/]+/\w+", "assumed-role/lambda-autogenerated-<role-suffix>/<function-name>")
-    )
-    snapshot.match("invoke-result-assumed-role-arn", arn)
-
-
-@functions("TestLambdaBehavior::test_lambda_init_environment")
-def test_environment_variables_of_the_runtime(aws, snapshot, create):
-    created = create("environment.py", Runtime="python3.14", **WITH_ENVIRONMENT)
-    snapshot.match("create-result", created)
-    snapshot.transform(
-        member("AWS_LAMBDA_LOG_STREAM_NAME", "log-stream-name"),
-        member("AWS_ACCESS_KEY_ID", "aws-access-key-id"),
-        member("AWS_SECRET_ACCESS_KEY", "aws-secret-access-key"),
-        member("AWS_SESSION_TOKEN", "aws-session-token"),
-        member("_X_AMZN_TRACE_ID", "xray-trace-id"),
-        member("AWS_LAMBDA_RUNTIME_API", "runtime-api"),
-        member("AWS_ENDPOINT_URL", "endpoint-url"),
-    )
-    answer = aws.lambda_.invoke(FunctionName=created["FunctionName"], Payload=b"{}")
-    snapshot.match("lambda-init-inspection", answer)
-
-
-@functions("TestLambdaBehavior::test_runtime_introspection_x86")
-def test_where_a_function_runs(aws, snapshot, create):
-    name = create("introspection.py", Architectures=["x86_64"])["FunctionName"]
-    snapshot.match("invoke_runtime_x86_introspection", aws.lambda_.invoke(FunctionName=name, Payload=b"{}"))
-
-
-@functions("TestLambdaBehavior::test_runtime_ulimits")
-def test_resource_limits_of_a_function(aws, snapshot, create):
-    name = create("ulimits.py")["FunctionName"]
-    snapshot.match("invoke_runtime_ulimits", aws.lambda_.invoke(FunctionName=name, Payload=b"{}"))
-
-
-OTHER_ACCOUNT = "222222222222"
-
-
-@pytest.fixture
-def elsewhere(aws):
-    """The Lambda client of another account, which only the gateway has."""
-    if aws.is_aws:
-        pytest.skip("AWS gives us one account")
-    return aws.client("lambda", account_id=OTHER_ACCOUNT)
-
-
-def deploy_elsewhere(client, name):
-    """A function of the other account."""
-    client.create_function(
-        FunctionName=name,
-        Runtime="python3.12",
-        Handler="handler.handler",
-        Role=f"arn:aws:iam::{OTHER_ACCOUNT}:role/scenario-role",
-        Code={"ZipFile": archive("echo.py")},
-    )
-    client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
-
-
-def test_accounts_do_not_see_each_others_functions(aws, elsewhere, create, new_name):
-    name = new_name()
-    create(FunctionName=name)
-    error = refused(elsewhere.get_function, FunctionName=name)
-    assert error.response["Error"]["Message"] == (
-        f"Function not found: arn:aws:lambda:{aws.region}:{OTHER_ACCOUNT}:function:{name}"
-    )
-    deploy_elsewhere(elsewhere, name)
-    aws.lambda_.delete_function(FunctionName=name)
-    assert payload(elsewhere.invoke(FunctionName=name, Payload=b'{"still": "there"}')) == {"still": "there"}
-    elsewhere.delete_function(FunctionName=name)

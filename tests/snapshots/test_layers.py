@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from .harness.functions import archive, zipped
+from .harness.functions import zipped
 from .harness.plugin import recorded
 from .harness.steps import refused
 from .harness.transformers import pattern
@@ -110,7 +110,7 @@ def test_layer_exceptions(aws, snapshot, layer):
 
 
 @api("TestLambdaLayer::test_layer_function_exceptions")
-def test_layers_that_a_function_cannot_have(aws, snapshot, layer, create, new_name):
+def test_layers_that_a_function_cannot_have(aws, snapshot, layer, create, refused_create):
     client = aws.lambda_
     versions = []
     for suffix in ("", "_2", "_3"):
@@ -135,32 +135,16 @@ def test_layers_that_a_function_cannot_have(aws, snapshot, layer, create, new_na
     content = {"ZipFile": zipped({"data.txt": "layer"})}
     elsewhere = other.publish_layer_version(LayerName=layer.name, Content=content)["LayerVersionArn"]
     try:
-        error = refused(
-            client.create_function,
-            FunctionName=new_name(),
-            Runtime="python3.12",
-            Handler="handler.handler",
-            Role=aws.role_arn,
-            Code={"ZipFile": archive("echo.py")},
-            Layers=[elsewhere],
-        )
+        error = refused_create(Layers=[elsewhere])
     finally:
         other.delete_layer_version(LayerName=layer.name, VersionNumber=1)
     snapshot.match("create_function_with_layer_in_different_region", error)
 
 
 @api("TestLambdaLayer::test_layer_function_quota_exception")
-def test_a_function_has_five_layers_at_most(aws, snapshot, new_name):
+def test_a_function_has_five_layers_at_most(aws, snapshot, refused_create):
     arn = f"arn:{aws.partition}:lambda:{aws.region}:{aws.account_id}:layer:layer"
-    error = refused(
-        aws.lambda_.create_function,
-        FunctionName=new_name(),
-        Runtime="python3.12",
-        Handler="handler.handler",
-        Role=aws.role_arn,
-        Code={"ZipFile": archive("echo.py")},
-        Layers=[f"{arn}-{number}:1" for number in range(6)],
-    )
+    error = refused_create(Layers=[f"{arn}-{number}:1" for number in range(6)])
     snapshot.match("create_function_with_six_layers", error)
 
 

@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 
-from .harness.functions import archive
 from .harness.plugin import recorded
 from .harness.steps import refused
 from .harness.transformers import masked_text
@@ -23,7 +22,7 @@ def tags(*numbers):
 
 
 @api("TestLambdaTags::test_tag_limits")
-def test_a_function_has_fifty_tags_at_most(aws, snapshot, create, new_name):
+def test_a_function_has_fifty_tags_at_most(aws, snapshot, create, refused_create):
     client, created = aws.lambda_, create(**WITH_ENVIRONMENT)
     arn = created["FunctionArn"]
     snapshot.match("tag_lambda_too_many_tags", refused(client.tag_resource, Resource=arn, Tags=tags(*range(51))))
@@ -32,15 +31,7 @@ def test_a_function_has_fifty_tags_at_most(aws, snapshot, create, new_name):
     snapshot.match("get_fn_response", client.get_function(FunctionName=arn))
     error = refused(client.tag_resource, Resource=arn, Tags=tags(50))
     snapshot.match("tag_lambda_too_many_tags_additional", error)
-    error = refused(
-        client.create_function,
-        FunctionName=new_name(),
-        Runtime="python3.12",
-        Handler="handler.handler",
-        Role=aws.role_arn,
-        Code={"ZipFile": archive("echo.py")},
-        Tags=tags(*range(51)),
-    )
+    error = refused_create(Tags=tags(*range(51)))
     snapshot.match("create_function_invalid_tags", error)
 
 

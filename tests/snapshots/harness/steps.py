@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import threading
+import time
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -44,3 +47,16 @@ def payload(response: dict[str, Any]) -> Any:
 def log_lines(response: dict[str, Any], *, keepends: bool = False) -> list[str]:
     """The lines of an Invoke's LogResult."""
     return base64.b64decode(response["LogResult"]).decode().splitlines(keepends)
+
+
+def wait_for_log(target: Target, name: str, text: str, count: int = 1, timeout_s: float = 15) -> list[dict[str, Any]]:
+    """The events of a function's log group, once `text` stands in `count` of them."""
+    logs, pause = target.client("logs"), threading.Event()
+    deadline, found = time.monotonic() + timeout_s * (10 if target.is_aws else 1), []
+    while time.monotonic() < deadline:
+        with contextlib.suppress(logs.exceptions.ResourceNotFoundException):
+            found = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+        if sum(text in event["message"] for event in found) >= count:
+            return found
+        pause.wait(2 if target.is_aws else 0.1)
+    raise AssertionError(f"{text!r} is not {count} times in the log: {found}")
