@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from lambda_runtime.executors.process.capabilities import why_not_isolated
+
 from .harness import targets
 from .harness.functions import archive
 from .harness.plugin import *  # noqa: F403  (hooks and fixtures)
@@ -21,6 +23,13 @@ def aws(request: pytest.FixtureRequest) -> targets.Target:
     """The gateway of this test session, or AWS with `--target aws`."""
     target = request.config.stash.get(AWS_TARGET, None)  # noqa: F405
     return target or targets.gateway(request.getfixturevalue("gateway").url)
+
+
+@pytest.fixture
+def isolated(aws: targets.Target) -> None:
+    """Skips a scenario that sees AWS's paths, users or limits where this machine cannot show them to a function."""
+    if not aws.is_aws and (reason := why_not_isolated()):
+        pytest.skip(f"functions are plain processes here: {reason}")
 
 
 @pytest.fixture

@@ -198,6 +198,7 @@ def test_an_update_leaves_a_running_invoke_alone(aws, snapshot, create):
     snapshot.match("invoke_response_before", answers[0])
 
 
+@pytest.mark.usefixtures("isolated")
 @functions("TestLambdaErrors::test_lambda_handler_error")
 def test_a_handler_that_raises(aws, snapshot, create):
     name = create("lambda_handler_error.py", Handler="lambda_handler_error.handler")["FunctionName"]

@@ -50,6 +50,7 @@ def test_the_execution_role_is_assumed(aws, snapshot, create, length):
     snapshot.match("invoke-result-assumed-role-arn", arn)
 
 
+@pytest.mark.usefixtures("isolated")
 @functions("TestLambdaBehavior::test_lambda_init_environment")
 def test_environment_variables_of_the_runtime(aws, snapshot, create):
     created = create("environment.py", Runtime="python3.14", **WITH_ENVIRONMENT)
@@ -67,12 +68,14 @@ def test_environment_variables_of_the_runtime(aws, snapshot, create):
     snapshot.match("lambda-init-inspection", answer)
 
 
+@pytest.mark.usefixtures("isolated")
 @functions("TestLambdaBehavior::test_runtime_introspection_x86")
 def test_where_a_function_runs(aws, snapshot, create):
     name = create("introspection.py", Architectures=["x86_64"])["FunctionName"]
     snapshot.match("invoke_runtime_x86_introspection", aws.lambda_.invoke(FunctionName=name, Payload=b"{}"))
 
 
+@pytest.mark.usefixtures("isolated")
 @functions("TestLambdaBehavior::test_runtime_ulimits")
 def test_resource_limits_of_a_function(aws, snapshot, create):
     name = create("ulimits.py")["FunctionName"]
