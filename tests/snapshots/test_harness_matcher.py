@@ -28,6 +28,7 @@ def paths(expected: Any, actual: Any) -> list[str]:
         ("<code-size>", 271),
         ("<stack-trace>", ["line 1", "line 2"]),
         ("date", "2024-01-02T03:04:05.000+0000"),
+        ("timestamp", 1795249208072),
         (
             "arn:<partition>:lambda:<region>:111111111111:function:<function-name:1>:1",
             "arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:f-1:1",
@@ -50,7 +51,8 @@ def test_equal_as_far_as_placeholders_go(expected: Any, actual: Any) -> None:
         (1, 1.0),
         (True, 1),
         (None, "null"),
-        ("date", 3),
+        ("date", ["2024-01-02"]),
+        ("date", None),
         ("text", "other"),
         ("<uuid:1>", "not-a-uuid"),
         ("function:<function-name:1>", "function:f:1"),

@@ -29,6 +29,7 @@ FREE = frozenset(
         "<location>",
         "<memory>",
         "<request-id>",
+        "<runtime-release>",
         "<stack-trace>",
         "<timeout_error_msg>",
         "<timestamp>",
@@ -46,6 +47,7 @@ SHAPES = {
     "resource": r"[^:]+",
     "duration": r"\d+(?:\.\d+)?",
     "memory": r"\d+",
+    "runtime-release": r"\d+",
 }
 MISSING = "(missing)"
 
@@ -105,7 +107,7 @@ def compare(expected: Any, actual: Any, bindings: Bindings, path: str = "$") -> 
 def _match_text(expected: str, actual: Any, bindings: Bindings) -> str | None:
     """None when `actual` is what `expected` describes, else a remark, which may be empty."""
     if expected in BARE:
-        return None if isinstance(actual, str) else ""
+        return None if isinstance(actual, (str, int)) else ""
     if not TOKEN.search(expected):
         return None if expected == actual else ""
     if not isinstance(actual, str):

@@ -78,6 +78,7 @@ LOG_LINES: tuple[Transformer, ...] = (
     masked_text(r"\d{4}-\d\d-\d\dT[\d:.]+Z(?=\t)", "date"),
     masked_text(r"RequestId: [0-9a-f-]{36}", "RequestId: <request-id>"),
     masked_text(r"(?<=date\t)[0-9a-f-]{36}(?=\t[A-Z]+\t)", "<request-id>"),
+    masked_text(r"(Runtime Version: [\w:.]+)\.v\d+", r"\1.v<runtime-release>"),
     masked_text(r"([Dd]uration): [\d.]+ ms", r"\1: <duration> ms"),
     masked_text(r"Memory Used: \d+ MB", "Memory Used: <memory> MB"),
 )
