@@ -141,12 +141,13 @@ class ConfigurationRules(Operations):
                     "Layers are not in the same region as the function. "
                     f"Layers are expected to be in region {context.region}."
                 )
-            other = first_of.setdefault(arn.rpartition(":")[0], arn)
-            if other is not arn:
+            layer = arn.rpartition(":")[0]
+            if layer in first_of:
                 raise InvalidParameterValueException(
                     "Two different versions of the same layer are not allowed to be referenced in the same function. "
-                    f"{other} and {arn} are versions of the same layer."
+                    f"{first_of[layer]} and {arn} are versions of the same layer."
                 )
+            first_of[layer] = arn
         return tuple(self.layer_reference(context, arn) for arn in arns)
 
     def layer_reference(self, context: RequestContext, arn: str) -> LayerReference:

@@ -54,7 +54,8 @@ class ArchiveStore:
     def retain(self, hashes: Iterable[str]) -> None:
         """Count on archives until `release`."""
         with self._mutex:
-            self._counts.update(hashes)
+            for sha256 in hashes:
+                self._counts[sha256] += 1
 
     def release(self, hashes: Iterable[str]) -> None:
         """No longer count on archives; a file that nobody counts on is deleted."""

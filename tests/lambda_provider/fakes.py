@@ -1,0 +1,147 @@
+"""A host and a runtime that tests look into: no processes, no network."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import io
+import threading
+import zipfile
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from lambda_provider.context import RequestContext
+from lambda_provider.host import ServiceUnavailable
+from lambda_runtime.errors import RuntimeServiceError, VersionFailed, VersionNotDeployed
+from lambda_runtime.types import FunctionVersion, Invocation, InvocationResult
+
+T = TypeVar("T")
+
+ACCOUNT = "111111111111"
+REGION = "eu-west-1"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/r"
+
+
+def context(operation: str = "Test", *, region: str = REGION, account_id: str = ACCOUNT) -> RequestContext:
+    return RequestContext(
+        account_id=account_id,
+        region=region,
+        request_id="6c2c1c65-7d4e-4f5d-9d2e-0b8ba9c1a001",
+        operation=operation,
+        endpoint_url="http://gateway:4566",
+    )
+
+
+def arn(name: str, qualifier: str | None = None) -> str:
+    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+    return function if qualifier is None else f"{function}:{qualifier}"
+
+
+def archive(content: str = "def handler(event, context): return event", name: str = "index.py") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as opened:
+        opened.writestr(zipfile.ZipInfo(name), content)
+    return buffer.getvalue()
+
+
+def creation(name: str = "f", **members: Any) -> Any:
+    return {
+        "FunctionName": name,
+        "Runtime": "python3.12",
+        "Handler": "index.handler",
+        "Role": ROLE,
+        "Code": {"ZipFile": archive()},
+        **members,
+    }
+
+
+class FakeRuntime:
+    """A runtime on a loop in a thread of its own. `failures` makes versions fail, `gate` holds preparations back."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self.deployed: dict[str, FunctionVersion] = {}
+        self.deployments: list[str] = []
+        self.retired: list[str] = []
+        self.failures: dict[str, VersionFailed] = {}
+        self.refusal: RuntimeServiceError | None = None
+        self.invocations: list[Invocation] = []
+        self.events: list[Invocation] = []
+        self.answer: Callable[[Invocation], InvocationResult] = lambda invocation: InvocationResult(
+            payload=invocation.payload, executed_version=invocation.version_arn.rpartition(":")[2]
+        )
+        self.gate: asyncio.Event | None = None
+
+    def hold_preparations(self) -> None:
+        self.gate = asyncio.Event()
+
+    def release_preparations(self) -> None:
+        gate, self.gate = self.gate, None
+        assert gate is not None
+        self.loop.call_soon_threadsafe(gate.set)
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.submit(work).result(10)
+
+    async def deploy(self, version: FunctionVersion) -> None:
+        if self.gate is not None:
+            await self.gate.wait()
+        self.deployments.append(version.arn)
+        if failure := self.failures.get(version.arn):
+            raise failure
+        self.deployed[version.arn] = version
+
+    async def retire(self, arn: str) -> None:
+        self.retired.append(arn)
+        self.deployed.pop(arn, None)
+
+    async def invoke(self, invocation: Invocation) -> InvocationResult:
+        self._accept(invocation)
+        self.invocations.append(invocation)
+        return self.answer(invocation)
+
+    async def enqueue(self, invocation: Invocation) -> None:
+        self._accept(invocation)
+        self.events.append(invocation)
+
+    async def _cancel_all(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _accept(self, invocation: Invocation) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        if invocation.version_arn not in self.deployed:
+            raise VersionNotDeployed(invocation.version_arn)
+
+    def close(self) -> None:
+        self.run(self._cancel_all())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(10)
+        self.loop.close()
+
+
+class FakeHost:
+    """A host with the clients that a test gives it, by service name."""
+
+    name = "fake"
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        # Long enough that only readers finish transitions: what a test sees does not depend on how fast it is.
+        self.settings: dict[str, str] = {"LAMBDA_SETTLE_MS": "600000", **(settings or {})}
+        self.clients: dict[str, Any] = {}
+
+    def connect_to(self, service: str, *, account_id: str, region: str) -> Any:
+        if service not in self.clients:
+            raise ServiceUnavailable(f"no {service} here")
+        return self.clients[service]
+
+    def function_endpoint_url(self) -> str | None:
+        return None

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import warnings
+import zipfile
+from collections.abc import Mapping
+
+import pytest
+
+from lambda_provider.api import InvalidParameterValueException
+from lambda_provider.store.zipcheck import check
+
+COULD_NOT_UNZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
+LIMIT = 10_000
+
+
+def archive(
+    *members: tuple[str, bytes], links: Mapping[str, str] | None = None, method: int = zipfile.ZIP_DEFLATED
+) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as opened, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, target in (links or {}).items():
+            info = zipfile.ZipInfo(name)
+            info.create_system = 3
+            info.external_attr = (stat.S_IFLNK | 0o777) << 16
+            opened.writestr(info, target)
+        for name, content in members:
+            opened.writestr(name, content)
+    return buffer.getvalue()
+
+
+def refusal(content: bytes, limit: int = LIMIT) -> str:
+    with pytest.raises(InvalidParameterValueException) as raised:
+        check(content, unzipped_limit=limit)
+    return raised.value.message
+
+
+def test_an_ordinary_archive_is_taken():
+    check(archive(("index.py", b"x" * LIMIT), ("pkg/", b""), ("pkg/a.py", b""), ("a\\b.py", b"")), unzipped_limit=LIMIT)
+
+
+@pytest.mark.parametrize("content", [b"", archive()])
+def test_an_archive_must_have_something_in_it(content):
+    assert refusal(content) == "Uploaded file must be a non-empty zip"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"this is not a zip file, just a random string",
+        archive(("a", b"x" * 1000))[:-30],
+        archive(("../evil", b"x")),
+        archive(("a/../../evil", b"x")),
+        archive(("/etc/passwd", b"x")),
+        archive(("a", b"1"), ("a", b"2")),
+        archive(("a", b"1"), ("./a", b"2")),
+        archive(links={"out": "../outside"}),
+        archive(links={"out": "/etc"}),
+        archive(links={"a/out": "../../outside"}),
+        archive(("dir/file", b"x"), links={"dir": "other"}),
+    ],
+    ids=[
+        "no zip",
+        "cut off",
+        "slip",
+        "slip within",
+        "absolute",
+        "duplicate",
+        "duplicate in other words",
+        "link out",
+        "absolute link",
+        "link out of a directory",
+        "file through a link",
+    ],
+)
+def test_what_cannot_be_unpacked_safely_could_not_be_unzipped(content):
+    assert refusal(content) == COULD_NOT_UNZIP
+
+
+def test_links_that_stay_inside_are_taken():
+    check(archive(("lib/a.so.1", b"x"), links={"lib/a.so": "a.so.1", "top": "lib/a.so.1"}), unzipped_limit=LIMIT)
+
+
+def test_damaged_content_is_found():
+    content = bytearray(archive(("a", b"some content, stored"), method=zipfile.ZIP_STORED))
+    content[content.index(b"some")] ^= 1
+    assert refusal(bytes(content)) == COULD_NOT_UNZIP
+
+
+def test_an_encrypted_member_could_not_be_unzipped():
+    content = bytearray(archive(("a", b"x")))
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    content[6] |= 1
+    assert refusal(bytes(content)) == COULD_NOT_UNZIP
+
+
+def test_the_unzipped_size_has_a_limit():
+    assert refusal(archive(("a", b"x" * LIMIT), ("b", b"x"))) == f"Unzipped size must be smaller than {LIMIT} bytes"
+
+
+def test_sizes_in_headers_are_not_believed():
+    content = bytearray(archive(("bomb", b"\0" * 1_000_000)))
+    for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = content.index(signature) + offset
+        content[at : at + 4] = struct.pack("<I", 10)
+    assert refusal(bytes(content)) == COULD_NOT_UNZIP

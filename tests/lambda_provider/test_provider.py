@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambda_provider.api.coverage import implemented_operations
+from lambda_provider.provider import LambdaProvider
+from lambda_provider.store.errors import StateError
+from lambda_runtime.errors import VersionFailed
+
+from .fakes import ACCOUNT, REGION, FakeHost, FakeRuntime, archive, arn, context, creation
+
+
+@pytest.fixture
+def runtime() -> Iterator[FakeRuntime]:
+    fake = FakeRuntime()
+    yield fake
+    fake.close()
+
+
+def started(runtime: FakeRuntime, state_dir: Path | None = None) -> LambdaProvider:
+    provider = LambdaProvider(FakeHost(), runtime, state_dir=state_dir)  # type: ignore[arg-type]
+    provider.start()
+    return provider
+
+
+def configuration(provider: LambdaProvider, qualifier: str | None = None) -> Any:
+    request: Any = {"FunctionName": "f"} | ({"Qualifier": qualifier} if qualifier else {})
+    return provider.get_function_configuration(context(), request)
+
+
+def populate(provider: LambdaProvider) -> None:
+    provider.create_function(context(), creation("f", Publish=True, Tags={"a": "b"}))
+    provider.create_alias(context(), {"FunctionName": "f", "Name": "live", "FunctionVersion": "1"})
+    assert configuration(provider)["State"] == configuration(provider, "1")["State"] == "Active"
+
+
+def test_it_implements_the_operations_of_functions_versions_aliases_and_invokes():
+    assert implemented_operations(LambdaProvider) >= {
+        *("CreateFunction", "GetFunction", "GetFunctionConfiguration", "ListFunctions", "DeleteFunction"),
+        *("UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion", "ListVersionsByFunction"),
+        *("CreateAlias", "GetAlias", "ListAliases", "UpdateAlias", "DeleteAlias"),
+        *("Invoke", "InvokeAsync", "InvokeWithResponseStream", "GetAccountSettings"),
+    }
+
+
+def test_a_restart_brings_everything_back_to_life_with_its_revisions(runtime, tmp_path):
+    first = started(runtime, tmp_path)
+    populate(first)
+    latest, version = configuration(first), configuration(first, "1")
+    alias = first.get_alias(context(), {"FunctionName": "f", "Name": "live"})
+    first.stop()
+    runtime.deployed.clear()
+
+    runtime.hold_preparations()
+    second = started(runtime, tmp_path)
+    pending = second.get_function(context(), {"FunctionName": "f", "Qualifier": "1"})["Configuration"]
+    assert (pending["State"], pending["StateReasonCode"]) == ("Pending", "Restoring")
+    runtime.release_preparations()
+    assert (configuration(second), configuration(second, "1")) == (latest, version)
+    assert second.get_alias(context(), {"FunctionName": "f", "Name": "live"}) == alias
+    assert second.get_function(context(), {"FunctionName": "f"})["Tags"] == {"a": "b"}
+    assert runtime.deployed.keys() == {arn("f", "$LATEST"), arn("f", "1")}
+    code = runtime.deployed[arn("f", "1")].code
+    assert code is not None and code.path.read_bytes() == archive()
+    second.stop()
+
+
+def test_one_function_that_cannot_be_restored_does_not_stop_the_others(runtime, tmp_path):
+    first = started(runtime, tmp_path)
+    populate(first)
+    first.create_function(context(), creation("broken"))
+    first.stop()
+    runtime.failures[arn("broken", "$LATEST")] = VersionFailed("InvalidRuntime", "gone")
+    second = started(runtime, tmp_path)
+    broken = second.get_function_configuration(context(), {"FunctionName": "broken"})
+    assert (broken["State"], broken["StateReason"]) == ("Failed", "gone")
+    assert configuration(second)["State"] == "Active"
+    second.stop()
+
+
+def test_the_state_directory_is_free_after_stop(runtime, tmp_path):
+    first = started(runtime, tmp_path)
+    with pytest.raises(StateError, match=r"in use by another process"):
+        LambdaProvider(FakeHost(), runtime, state_dir=tmp_path)  # type: ignore[arg-type]
+    first.stop()
+    first.stop()
+    started(runtime, tmp_path).stop()
+
+
+def test_without_a_state_directory_stop_leaves_no_file(runtime):
+    provider = started(runtime)
+    populate(provider)
+    directory = provider.archives.get("0").path.parent
+    assert directory.is_dir()
+    provider.stop()
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_reset_forgets_everything(runtime, tmp_path, durable):
+    provider = started(runtime, tmp_path if durable else None)
+    populate(provider)
+    provider.on_before_state_reset()
+    provider.on_after_state_reset()
+    runtime.run(_nothing())
+    assert provider.list_functions(context(), {})["Functions"] == []
+    assert runtime.deployed == {}
+    assert provider.deployments._transitions == {}
+    assert provider.store.usage(ACCOUNT, REGION) == (0, 0)
+    populate(provider)
+    provider.stop()
+
+
+async def _nothing() -> None:
+    """Reached when everything submitted before it has run."""
+
+
+def test_a_load_reads_what_the_host_put_into_the_directory(runtime, tmp_path):
+    saved, live = tmp_path / "saved", tmp_path / "live"
+    provider = started(runtime, live)
+    populate(provider)
+    before = configuration(provider)
+    provider.on_before_state_save()
+    shutil.copytree(live, saved)
+    provider.on_after_state_save()
+    provider.delete_function(context(), {"FunctionName": "f"})
+
+    provider.on_before_state_load()
+    shutil.rmtree(live)
+    shutil.copytree(saved, live)
+    provider.on_after_state_load()
+    assert configuration(provider) == before
+    assert arn("f", "1") in runtime.deployed or configuration(provider, "1")["State"] == "Active"
+    provider.stop()
+
+
+def test_a_visitor_sees_the_store_and_its_directory(runtime, tmp_path):
+    class Visitor:
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        def visit(self, container: Any) -> None:
+            self.seen.append(container)
+
+    provider = started(runtime, tmp_path)
+    visitor = Visitor()
+    provider.accept_state_visitor(visitor)
+    assert visitor.seen == [provider.store, tmp_path]
+    provider.stop()
+
+
+def test_a_setting_that_makes_no_sense_is_named(runtime):
+    with pytest.raises(ValueError, match=r"setting LAMBDA_LIMITS_TOTAL_CODE_SIZE='much'"):
+        LambdaProvider(FakeHost({"LAMBDA_LIMITS_TOTAL_CODE_SIZE": "much"}), runtime)  # type: ignore[arg-type]
+
+
+def test_a_code_location_expires(runtime, monkeypatch):
+    provider = started(runtime)
+    populate(provider)
+    location = provider.get_function(context(), {"FunctionName": "f"})["Code"]["Location"]
+    path, _, query = location.removeprefix("http://gateway:4566").partition("?")
+    assert provider.download_code(path, query).status == 200
+    now = provider.code_locations._now
+    monkeypatch.setattr(provider.code_locations, "_now", lambda: now() + 601)
+    expired = provider.download_code(path, query)
+    assert expired.status == 403
+    assert b"Request has expired" in bytes(expired.body)  # type: ignore[arg-type]
+    provider.stop()
+
+
+def test_a_code_location_of_a_deleted_function_is_not_found(runtime):
+    provider = started(runtime)
+    populate(provider)
+    location = provider.get_function(context(), {"FunctionName": "f"})["Code"]["Location"]
+    path, _, query = location.removeprefix("http://gateway:4566").partition("?")
+    provider.delete_function(context(), {"FunctionName": "f"})
+    assert provider.download_code(path, query).status == 404
+    provider.stop()
