@@ -33,9 +33,15 @@ class Operations:
         return function, version
 
     def look_up_settled(self, identity: FunctionId) -> tuple[Function, Version]:
-        """Like `look_up`, but a transition of the version that is prepared is finished first."""
+        """Like `look_up`, but transitions of the function's versions that are prepared are finished first.
+
+        All of them: a version that was published with the function is Active when the function is seen to be (recorded:
+        test_publish_version_on_create).
+        """
         function, version = self.look_up(identity)
-        if not version.status.settled:
-            self.deployments.settle(f"{function.arn}:{version.number}")
-            function, version = self.look_up(identity)
-        return function, version
+        moving = [each for each in function.all_versions() if not each.status.settled]
+        if not moving:
+            return function, version
+        for each in moving:
+            self.deployments.settle(f"{function.arn}:{each.number}")
+        return self.look_up(identity)

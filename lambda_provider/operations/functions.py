@@ -27,7 +27,7 @@ class FunctionOperations(CodeIntake, ConfigurationRules):
     ) -> shapes.FunctionConfiguration:
         """Create a function; it is Pending until it is prepared.
 
-        With Publish the answer has the number of the version, and the ARN without it (recorded: test_list_functions).
+        With Publish the answer is `$LATEST` with the number of the version (recorded: test_list_functions).
         """
         identity = resolve_new(context, request["FunctionName"])
         require_zip_members(request)
@@ -44,9 +44,9 @@ class FunctionOperations(CodeIntake, ConfigurationRules):
             self.require_code_storage(context, code.size)
             configuration = self.new_configuration(context, identity.name, code, request)
             with self.store.new_function(FunctionEditor.new(settings, configuration)) as function:
-                version = function.publish() if request.get("Publish") else function.latest
+                number = function.publish().number if request.get("Publish") else LATEST
                 self.deploy_on_commit(function, *function.function.all_versions())
-        return answer(version.describe(function.function, function.arn))
+        return answer(function.latest.describe(function.function, function.arn) | {"Version": number})
 
     def get_function(self, context: RequestContext, request: shapes.GetFunctionRequest) -> shapes.GetFunctionResponse:
         """A function's configuration, where its code can be downloaded, and its tags and reserved concurrency.
