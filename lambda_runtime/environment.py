@@ -131,15 +131,15 @@ class ExecutionEnvironment:
 
         Raises EnvironmentNotStarted when the machine cannot; the environment is stopped then.
         """
-        self._began = self._loop.time()
+        self._began = time.monotonic()
         if work is not None:
             self._bind(work, self.version.timeout_s)
         else:
             self._timer = self._loop.call_later(self._config.init_timeout_s, self._init_timed_out)
+            self._init_started()
         try:
             runtime_api = await self._server.open(self._executor.runtime_api_host())
             spec = SandboxSpec(self.id, runtime_api, self._variables(runtime_api), self._log.output)
-            self._init_started()
             sandbox = await self._executor.start_sandbox(self._prepared, spec)
         except OSError as error:
             self.stop()
@@ -258,16 +258,13 @@ class ExecutionEnvironment:
         )
 
     def _init_started(self) -> None:
-        now = time.time()
-        arn = f"arn:aws:lambda:{self.version.region}::runtime:{self._prepared.runtime_arn_id}"
-        name = self._prepared.runtime_version
-        if self._work is None:
-            self._log.write(self._platform.init_start(now, name, arn, self.version.version))
+        version, name = self.version, self._prepared.runtime_version
+        self._log.write(self._platform.init_start(time.time(), name, version.runtime_version_arn, version.version))
         for warning in self._prepared.warnings:
             self._log.write(f"[WARN] lambda-provider: {warning}\n")
 
     def _initialised(self, connection: RuntimeApiConnection) -> None:
-        self._init_duration_ms = (self._loop.time() - self._began) * 1000
+        self._init_duration_ms = (time.monotonic() - self._began) * 1000
         if self._sandbox is not None:
             self._sandbox.drain_output()
         if self._work is None:
@@ -290,7 +287,7 @@ class ExecutionEnvironment:
         if self._sandbox is not None:
             self._sandbox.drain_output()
         self._log.end_of_invocation()
-        duration = (self._loop.time() - self._began) * 1000
+        duration = (time.monotonic() - self._began) * 1000
         phase = "init" if self._work is None else "invoke"
         error = failure.error_type if failure.status == "error" else None
         self._log.write(self._platform.init_report(time.time(), duration, phase, failure.status, error))
@@ -306,7 +303,7 @@ class ExecutionEnvironment:
 
     def _bind(self, work: Work, timeout_s: float) -> None:
         self._work = work
-        self._began = self._loop.time()
+        self._began = time.monotonic()
         self._timer = self._loop.call_later(timeout_s, self._timed_out)
         if work.invocation.want_log_tail:
             self._log.open_tail()
@@ -318,7 +315,7 @@ class ExecutionEnvironment:
         self.state = State.BUSY
         self._waiting = None
         invocation = work.invocation
-        elapsed = self._loop.time() - self._began
+        elapsed = time.monotonic() - self._began
         deadline_ms = int((time.time() - elapsed + self.version.timeout_s) * 1000)
         lines = [
             f"Lambda-Runtime-Aws-Request-Id: {invocation.request_id}\r\n"
@@ -360,7 +357,7 @@ class ExecutionEnvironment:
         self._stream = None
         report = InvokeReport(
             work.invocation.request_id,
-            (self._loop.time() - self._began) * 1000,
+            (time.monotonic() - self._began) * 1000,
             self.version.memory_mib,
             None,
             self._init_duration_ms,

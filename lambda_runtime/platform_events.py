@@ -34,6 +34,11 @@ class InvokeReport:
         return replace(self, max_memory_mib=max_memory_mib)
 
     @property
+    def handler_failed(self) -> bool:
+        """The code itself answered with an error; the platform has nothing to add to that in a text log (recorded)."""
+        return self.status == "error" and not (self.error_type or "").startswith(("Runtime.", "Sandbox.", "Function."))
+
+    @property
     def billed_duration_ms(self) -> int:
         """Whole milliseconds, rounded up; the init phase is billed too (since August 2025 for every package type)."""
         return math.ceil(self.duration_ms + (self.init_duration_ms or 0))
@@ -76,7 +81,7 @@ class TextPlatformLog:
         ]
         if report.init_duration_ms is not None:
             parts.append(f"Init Duration: {report.init_duration_ms:.2f} ms")
-        if report.status != "success":
+        if report.status != "success" and not report.handler_failed:
             parts.append(f"Status: {report.status}")
             if report.error_type:
                 parts.append(f"Error Type: {report.error_type}")

@@ -47,6 +47,8 @@ class FunctionVersion:
     application_log_level: str | None = None
     system_log_level: str | None = None
     tracing_mode: str = "PassThrough"
+    runtime_version_arn: str = ""
+    """For the INIT_START line; the control plane shows the same one as RuntimeVersionConfig."""
     image_uri: str | None = None
     image_command: tuple[str, ...] | None = None
     image_entry_point: tuple[str, ...] | None = None

@@ -164,17 +164,15 @@ class FunctionConfiguration:
             Architectures=[self.architecture],
             EphemeralStorage={"Size": self.ephemeral_storage_mib},
             SnapStart={"ApplyOn": self.snap_start, "OptimizationStatus": "Off"},
-            RuntimeVersionConfig=self._describe_runtime_version(region),
+            RuntimeVersionConfig={"RuntimeVersionArn": self.runtime_version_arn(region)} if self.runtime else None,
             LoggingConfig=self.logging.describe(),
             **self.kept,
         )
 
-    def _describe_runtime_version(self, region: str) -> dict[str, str] | None:
-        if self.runtime is None:
-            return None
-        # AWS names a build of the runtime by a hash; here one build exists for each runtime and architecture.
+    def runtime_version_arn(self, region: str) -> str:
+        """The build of the runtime that is used: AWS names it by a hash; here one exists for each runtime and architecture."""
         build = hashlib.sha256(f"{self.runtime}/{self.architecture}".encode()).hexdigest()
-        return {"RuntimeVersionArn": f"arn:{partition_of(region)}:lambda:{region}::runtime:{build}"}
+        return f"arn:{partition_of(region)}:lambda:{region}::runtime:{build}"
 
 
 def present(**members: Any) -> dict[str, Any]:

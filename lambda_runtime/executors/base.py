@@ -87,8 +87,6 @@ class PreparedVersion:
     warnings: tuple[str, ...] = ()
     runtime_version: str = ""
     """For the INIT_START line: `python:3.12.v1` and the like."""
-    runtime_arn_id: str = ""
-    """64 hex digits that stand for the runtime's version in a runtime version ARN."""
 
 
 class RuntimeExecutor(Protocol):

@@ -182,7 +182,7 @@ class FakeExecutor:
             await self.gate.wait()
         if self.fail_prepare is not None:
             raise self.fail_prepare
-        return PreparedVersion(version, {"LAMBDA_TASK_ROOT": "/var/task"}, (), "fake:1.v1", "0" * 64)
+        return PreparedVersion(version, {"LAMBDA_TASK_ROOT": "/var/task"}, (), "fake:1.v1")
 
     async def release(self, prepared: PreparedVersion) -> None:
         self.released.append(prepared.version.revision)

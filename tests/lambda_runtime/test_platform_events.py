@@ -29,6 +29,10 @@ def test_failed_report_has_status_and_error_type() -> None:
     assert text.endswith("\tStatus: error\tError Type: Runtime.ExitError\t\n")
 
 
+def test_error_of_the_handler_itself_is_not_in_the_text_report() -> None:
+    assert "Status" not in TextPlatformLog().report(0, report(status="error", error_type="CustomException"))
+
+
 def test_sampled_trace_is_in_the_report() -> None:
     text = TextPlatformLog().report(0, report(trace_header="Root=1-a-b;Parent=c;Sampled=1"))
     assert "XRAY TraceId: 1-a-b\tSegmentId: c\tSampled: true" in text
