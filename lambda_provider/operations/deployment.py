@@ -58,6 +58,7 @@ class Deployments:
         self._settle_s = settle_s
         self._patience_s = patience_s
         self._transitions: dict[str, _Transition] = {}
+        self._latest_preparation: dict[str, concurrent.futures.Future[VersionFailed | None]] = {}
         self._running: set[concurrent.futures.Future[None]] = set()
         self._preparations = asyncio.Semaphore(_PARALLEL_PREPARATIONS)
 
@@ -66,7 +67,9 @@ class Deployments:
         target = FunctionId(function.account_id, function.region, function.name)
         transition = _Transition(f"{function.arn}:{version.number}", version.number, target, restoring)
         self._transitions[transition.arn] = transition
-        work = self._carry_out(transition, runtime_version(function, version, self._archives))
+        predecessor = self._latest_preparation.get(transition.arn)
+        self._latest_preparation[transition.arn] = transition.prepared
+        work = self._carry_out(transition, runtime_version(function, version, self._archives), predecessor)
         running = self._submit(work)
         if running is None:
             _stop(transition)
@@ -106,6 +109,7 @@ class Deployments:
         for transition in list(self._transitions.values()):
             _stop(transition)
         self._transitions.clear()
+        self._latest_preparation.clear()
 
     def _submit(self, work: Coroutine[Any, Any, None]) -> concurrent.futures.Future[None] | None:
         """Run work on the runtime's loop. None, and nothing happens, when the loop does not run (any more)."""
@@ -116,9 +120,19 @@ class Deployments:
             logger.info("not done, the runtime is not running: %s", error)
             return None
 
-    async def _carry_out(self, transition: _Transition, deployed: FunctionVersion) -> None:
+    async def _carry_out(
+        self,
+        transition: _Transition,
+        deployed: FunctionVersion,
+        predecessor: concurrent.futures.Future[VersionFailed | None] | None,
+    ) -> None:
+        if predecessor is not None:
+            # A function that is deleted and created again: what is prepared last must be what was deployed last.
+            await asyncio.wait([asyncio.wrap_future(predecessor)])
         async with self._preparations:
             failure = await self._deploy(deployed)
+        if self._latest_preparation.get(transition.arn) is transition.prepared:
+            del self._latest_preparation[transition.arn]
         with suppress(concurrent.futures.InvalidStateError):
             transition.prepared.set_result(failure)
         if transition.arn not in self._transitions:

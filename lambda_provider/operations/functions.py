@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from lambda_provider.api import InvalidParameterValueException, ResourceConflictException
+from lambda_provider.api import (
+    CodeSigningConfigNotFoundException,
+    InvalidParameterValueException,
+    ResourceConflictException,
+)
 from lambda_provider.context import RequestContext
 from lambda_provider.model.function import LATEST, Function, FunctionSettings, Version
 from lambda_provider.operations.code import CodeIntake
@@ -39,6 +43,8 @@ class FunctionOperations(CodeIntake, ConfigurationRules):
         )
         if self.store.find(identity.account_id, identity.region, identity.name) is not None:
             raise ResourceConflictException(f"Function already exist: {identity.name}")
+        if arn := request.get("CodeSigningConfigArn"):
+            self.require_code_signing_config(context, arn)
         package_type = request.get("PackageType", "Zip")
         with self.accepted_code(context, package_type, request["Code"]) as code:
             self.require_code_storage(context, code.size)
@@ -119,6 +125,16 @@ class FunctionOperations(CodeIntake, ConfigurationRules):
             function.remove_version(number)
         self.deployments.retire(function.function, [number])
         return {"StatusCode": 204}
+
+    def require_code_signing_config(self, context: RequestContext, arn: str) -> None:
+        """Raise unless there is a code signing configuration of that ARN. Nothing creates them yet, so none exists.
+
+        Recorded: test_code_signing_not_found_excs.
+        """
+        raise CodeSigningConfigNotFoundException(
+            "The code signing configuration cannot be found. "
+            f"Check that the provided configuration is not deleted: {arn}."
+        )
 
     def deploy_on_commit(self, editor: FunctionEditor, *versions: Version) -> None:
         """Have versions prepared as soon as the unit of work is durable."""

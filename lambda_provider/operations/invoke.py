@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
 
 from lambda_provider.api import (
@@ -177,15 +177,19 @@ class InvokeOperations(Operations):
 async def _events(result: InvocationResult) -> AsyncIterator[shapes.InvokeWithResponseStreamResponseEvent]:
     """The events of a streamed response: chunks, then how it ended."""
     if result.stream is not None:
-        async for chunk in result.stream:
-            yield {"PayloadChunk": {"Payload": chunk}}
+        try:
+            async for chunk in result.stream:
+                yield {"PayloadChunk": {"Payload": chunk}}
+        finally:
+            # A client that went away: the function's side is told at once, not when garbage is collected.
+            if isinstance(result.stream, AsyncGenerator):
+                await result.stream.aclose()
     elif result.payload:
         yield {"PayloadChunk": {"Payload": result.payload}}
     complete: shapes.InvokeWithResponseStreamCompleteEvent = {}
     if result.function_error is not None:
-        details = getattr(result, "error_payload", None) or result.payload
         complete["ErrorCode"] = result.function_error
-        complete["ErrorDetails"] = details.decode("utf-8", "replace")
+        complete["ErrorDetails"] = result.payload.decode("utf-8", "replace")
     if result.log_tail is not None:
         complete["LogResult"] = base64.b64encode(result.log_tail).decode()
     yield {"InvokeComplete": complete}

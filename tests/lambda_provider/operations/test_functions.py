@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lambda_provider.api import (
+    CodeSigningConfigNotFoundException,
     CodeStorageExceededException,
     InvalidParameterValueException,
     RequestEntityTooLargeException,
@@ -403,3 +404,24 @@ def test_no_transition_is_left_after_it_finished_by_itself(runtime: FakeRuntime)
     assert function is not None and function.latest.status.state == "Active"
     assert provider.deployments._transitions == {}
     provider.stop()
+
+
+def test_a_function_that_is_created_again_runs_its_new_code(provider, runtime):
+    runtime.hold_preparations()
+    slow = runtime.gate
+    provider.create_function(context(), creation("f", Handler="old.handler"))
+    runtime.run(_nothing())
+    runtime.gate = None
+    provider.delete_function(context(), {"FunctionName": "f"})
+    provider.create_function(context(), creation("f", Handler="new.handler"))
+    runtime.run(_nothing())
+    runtime.loop.call_soon_threadsafe(slow.set)
+    assert configuration(provider)["State"] == "Active"
+    assert runtime.deployed[arn("f", "$LATEST")].handler == "new.handler"
+    assert provider.deployments._latest_preparation == {}
+
+
+def test_a_code_signing_configuration_must_exist(provider):
+    config = f"arn:aws:lambda:{REGION}:{ACCOUNT}:code-signing-config:csc-0123456789abcdef0"
+    with pytest.raises(CodeSigningConfigNotFoundException, match=rf"is not deleted: {config}\.$"):
+        provider.create_function(context(), creation("f", CodeSigningConfigArn=config))

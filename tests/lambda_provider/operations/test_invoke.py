@@ -274,3 +274,26 @@ def test_a_failure_is_told_in_the_last_event_of_a_stream(provider, runtime, acti
             "LogResult": base64.b64encode(b"log").decode(),
         }
     }
+
+
+def test_a_client_that_goes_away_ends_the_functions_stream(provider, runtime, active):
+    active("f")
+    ended = []
+
+    async def endless():
+        try:
+            while True:
+                yield b"x"
+        finally:
+            ended.append(True)
+
+    runtime.answer = lambda invocation: InvocationResult(b"", "$LATEST", stream=endless())
+
+    async def leave() -> None:
+        answer = await provider.invoke_with_response_stream(context(), {"FunctionName": "f"})
+        async for _ in answer["EventStream"]:
+            break
+        await answer["EventStream"].aclose()
+
+    runtime.run(leave())
+    assert ended == [True]
