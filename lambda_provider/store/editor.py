@@ -136,16 +136,28 @@ class FunctionEditor:
         versions = {name: version for name, version in self.function.versions.items() if name != number}
         self.function = replace(self.function, versions=versions)
 
+    def attach(self, mapping: str, qualifier: str, value: Any) -> None:
+        """Put what belongs to the function under a qualifier into one of its mappings (see `records.QUALIFIED`)."""
+        self._replace_mapping(mapping, {**getattr(self.function, mapping), qualifier: value})
+
+    def detach(self, mapping: str, qualifier: str) -> None:
+        """Remove it again, if it is there."""
+        kept = {key: value for key, value in getattr(self.function, mapping).items() if key != qualifier}
+        self._replace_mapping(mapping, kept)
+
+    def _replace_mapping(self, mapping: str, values: dict[str, Any]) -> None:
+        changes: dict[str, Any] = {mapping: values}
+        self.function = replace(self.function, **changes)
+
     def put_alias(self, name: str, *, version: str, description: str, weights: Mapping[str, float]) -> Alias:
         """Create or replace an alias."""
         alias = Alias(name=name, version=version, description=description, weights=weights, revision_id=_new_revision())
-        self.function = replace(self.function, aliases={**self.function.aliases, name: alias})
+        self.attach("aliases", name, alias)
         return alias
 
     def remove_alias(self, name: str) -> None:
         """Delete an alias, if it exists."""
-        aliases = {key: alias for key, alias in self.function.aliases.items() if key != name}
-        self.function = replace(self.function, aliases=aliases)
+        self.detach("aliases", name)
 
     def _put(self, version: Version, *, new_revision: bool = True) -> Version:
         if new_revision:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from lambda_provider.api import ResourceConflictException, ResourceNotFoundException
 from lambda_provider.model.function import LATEST, Function, Status
 from lambda_provider.store.archives import ArchiveStore
 from lambda_provider.store.editor import FunctionEditor
 from lambda_provider.store.errors import StateError
-from lambda_provider.store.journal import Journal
-from lambda_provider.store.records import assemble, difference
+from lambda_provider.store.journal import Journal, Key
+from lambda_provider.store.records import assemble, difference, read
+from lambda_provider.store.resources import R, ResourceTable
 
 
 class FunctionIdentity(Protocol):
@@ -66,6 +67,7 @@ class Store:
         self._journal: Journal | None = None
         self._regions: dict[tuple[str, str], _Region] = {}
         self._regions_lock = threading.Lock()
+        self._tables: dict[str, ResourceTable[Any]] = {}
         if journal is not None:
             self.load(journal)
 
@@ -168,15 +170,27 @@ class Store:
         for state in list(self._regions.values()):
             for slot in list(state.slots.values()):
                 self._remove(slot)
+        for table in self._tables.values():
+            table.clear()
 
     def load(self, journal: Journal) -> None:
         """Take over what a journal holds, instead of what is here; every version is Pending. Raises StateError."""
-        functions = [_pending(function) for function in assemble(journal.load())]
+        stored: dict[str, list[Any]] = {kind: [] for kind in self._tables}
+        of_functions = []
+        for key, document in journal.load():
+            if key.kind in stored:
+                stored[key.kind].append(read(self._tables[key.kind].type, key, document))
+            else:
+                of_functions.append((key, document))
+        functions = [_pending(function) for function in assemble(of_functions)]
         for function in self.all_functions():
             self.archives.release(function.archives())
         self._regions = {}
         for function in functions:
             self._adopt(function)
+        for kind, table in self._tables.items():
+            table.forget()
+            table.adopt(stored[kind])
         self.archives.collect()
         self._journal = journal
 
@@ -189,6 +203,17 @@ class Store:
         """Let go of the state directory. May be called twice."""
         if self._journal is not None:
             self._journal.close()
+
+    def _table(
+        self, kind: str, type_: type[R], archives_of: Callable[[R], Iterable[str]] = lambda _: ()
+    ) -> ResourceTable[R]:
+        """A table of resources beside functions, stored under `kind`."""
+        table = self._tables[kind] = ResourceTable(kind, type_, self._write, self.archives, archives_of)
+        return table
+
+    def _write(self, puts: Mapping[Key, str], deletes: Iterable[Key]) -> None:
+        if self._journal is not None:
+            self._journal.write(puts, deletes)
 
     def _region(self, account_id: str, region: str) -> _Region:
         state = self._regions.get((account_id, region))
@@ -245,7 +270,7 @@ class Store:
 
     def _record(self, old: Function | None, new: Function | None) -> None:
         if self._journal is not None:
-            self._journal.write(*difference(old, new))
+            self._write(*difference(old, new))
 
 
 def _pending(function: Function) -> Function:
