@@ -10,10 +10,25 @@ from lambda_provider.config import ProviderConfig
 from lambda_provider.host import Host
 from lambda_provider.operations.account import AccountOperations
 from lambda_provider.operations.aliases import AliasOperations
+from lambda_provider.operations.capacity_providers import CapacityProviderOperations
 from lambda_provider.operations.code_locations import CodeLocations, LocationError
+from lambda_provider.operations.code_signing import CodeSigningOperations
+from lambda_provider.operations.concurrency import ConcurrencyOperations
 from lambda_provider.operations.deployment import Deployments
+from lambda_provider.operations.event_invoke_configs import EventInvokeConfigOperations
+from lambda_provider.operations.event_source_mappings import EventSourceMappingOperations
 from lambda_provider.operations.invoke import InvokeOperations
+from lambda_provider.operations.layer_permissions import LayerPermissionOperations
+from lambda_provider.operations.layers import LayerOperations
+from lambda_provider.operations.permissions import PermissionOperations
+from lambda_provider.operations.provisioned_concurrency import ProvisionedConcurrencyOperations
+from lambda_provider.operations.recursion import RecursionOperations
+from lambda_provider.operations.resource_policies import ResourcePolicyOperations
+from lambda_provider.operations.runtime_management import RuntimeManagementOperations
+from lambda_provider.operations.scaling import ScalingOperations
+from lambda_provider.operations.tags import TagOperations
 from lambda_provider.operations.updates import UpdateOperations
+from lambda_provider.operations.urls import UrlOperations
 from lambda_provider.operations.versions import VersionOperations
 from lambda_provider.store.archives import ArchiveStore
 from lambda_provider.store.journal import Journal
@@ -23,7 +38,27 @@ from lambda_runtime.service import RuntimeService
 
 
 class LambdaProvider(
-    UpdateOperations, VersionOperations, AliasOperations, InvokeOperations, AccountOperations, LambdaApi
+    UpdateOperations,
+    VersionOperations,
+    AliasOperations,
+    InvokeOperations,
+    AccountOperations,
+    LayerOperations,
+    LayerPermissionOperations,
+    PermissionOperations,
+    ResourcePolicyOperations,
+    ConcurrencyOperations,
+    ProvisionedConcurrencyOperations,
+    EventSourceMappingOperations,
+    UrlOperations,
+    EventInvokeConfigOperations,
+    CodeSigningOperations,
+    TagOperations,
+    RuntimeManagementOperations,
+    RecursionOperations,
+    ScalingOperations,
+    CapacityProviderOperations,
+    LambdaApi,
 ):
     """AWS Lambda's control plane over a store and a runtime.
 

@@ -36,7 +36,10 @@ def imported(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative imports hide the direction"
+            if node.level:
+                # The zygote runs on interpreters that have nothing of ours: its modules only know their neighbours.
+                assert node.level == 1 and "zygote" in path.parts, f"{path}: relative imports hide the direction"
+                continue
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
