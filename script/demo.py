@@ -28,18 +28,26 @@ def handler(event, context):
     return {"hello": event["name"], "version": context.function_version, "memory": context.memory_limit_in_mb}
 """
 
-# Any executable will do for provided.al2023. This one talks to the Runtime API with Python's standard library, because a
-# machine without Docker may have neither curl nor a compiler, but it has what runs this demo.
-BOOTSTRAP = f"""#!{sys.executable}
-import json, os, urllib.request
-
-api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
-while True:
-    with urllib.request.urlopen(api + "next") as invocation:
-        request_id = invocation.headers["Lambda-Runtime-Aws-Request-Id"]
-        event = json.load(invocation)
-    answer = json.dumps({{"hello": event["name"], "version": os.environ["AWS_LAMBDA_FUNCTION_VERSION"]}}).encode()
-    urllib.request.urlopen(urllib.request.Request(api + request_id + "/response", answer, method="POST")).close()
+# Any executable will do for provided.al2023. This one speaks HTTP by bash alone, because a machine without Docker may have
+# neither curl nor a compiler, and a sandbox shows nothing of a Python that is installed in somebody's home.
+BOOTSTRAP = r"""#!/bin/bash
+api=${AWS_LAMBDA_RUNTIME_API/://} path=/2018-06-01/runtime/invocation
+while exec 3<>"/dev/tcp/$api"; do
+    printf 'GET %s/next HTTP/1.1\r\nHost: runtime\r\n\r\n' "$path" >&3
+    while IFS= read -r line <&3 && line=${line%$'\r'} && [ -n "$line" ]; do
+        case ${line,,} in
+            lambda-runtime-aws-request-id:*) id=${line#*: } ;;
+            content-length:*) length=${line#*: } ;;
+        esac
+    done
+    LC_ALL=C IFS= read -r -N "$length" event <&3
+    name=${event#*: \"} name=${name%\"*}
+    answer="{\"hello\": \"$name\", \"version\": \"$AWS_LAMBDA_FUNCTION_VERSION\"}"
+    exec 3<>"/dev/tcp/$api"
+    printf 'POST %s/%s/response HTTP/1.1\r\nHost: runtime\r\nContent-Length: %d\r\n\r\n%s' \
+        "$path" "$id" "${#answer}" "$answer" >&3
+    IFS= read -r line <&3
+done
 """
 
 NODE = """

@@ -38,6 +38,7 @@ class RunningGateway:
     url: str
     process: subprocess.Popen[str]
     ready_after_s: float
+    ready_line: str
 
     @property
     def port(self) -> int:
@@ -61,7 +62,7 @@ def start_gateway(*arguments: str, env: Mapping[str, str] | None = None) -> Runn
     if match is None:
         process.kill()
         raise RuntimeError(f"the gateway did not start: exit {process.wait()}, printed {line!r}")
-    return RunningGateway(match.group(), process, time.monotonic() - started)
+    return RunningGateway(match.group(), process, time.monotonic() - started, line)
 
 
 def stop_gateway(gateway: RunningGateway, timeout_s: float = 15.0) -> int:
@@ -195,6 +196,29 @@ def _no_aws_settings_of_the_developer() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(kept)
+
+
+# Test modules cannot import this file (pytest's importlib mode), so what they may call is a fixture too.
+
+
+@pytest.fixture(scope="session", name="start_gateway")
+def _start_gateway() -> Callable[..., RunningGateway]:
+    return start_gateway
+
+
+@pytest.fixture(scope="session", name="stop_gateway")
+def _stop_gateway() -> Callable[..., int]:
+    return stop_gateway
+
+
+@pytest.fixture(scope="session", name="client_for")
+def _client_for() -> Callable[..., Any]:
+    return client_for
+
+
+@pytest.fixture(scope="session", name="zip_of")
+def _zip_of() -> Callable[..., bytes]:
+    return zip_of
 
 
 @pytest.fixture(scope="session")

@@ -33,8 +33,14 @@ def run(options: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(gateway.serve(_announce, signals=True))
     except (OSError, LookupError, ImportError, StateError, ValueError) as error:
-        raise CommandError(getattr(error, "strerror", None) or error) from error
+        raise CommandError(_explain(error)) from error
     return 0
+
+
+def _explain(error: Exception) -> str:
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _announce(url: str) -> None:
