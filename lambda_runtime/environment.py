@@ -134,6 +134,7 @@ class ExecutionEnvironment:
         self._began = time.monotonic()
         if work is not None:
             self._bind(work, self.version.timeout_s)
+            self._write_start(work)
         else:
             self._timer = self._loop.call_later(self._config.init_timeout_s, self._init_timed_out)
             self._init_started()
@@ -161,6 +162,7 @@ class ExecutionEnvironment:
             self._write_report()
         self._bind(work, self.version.timeout_s)
         self._hand_over(self._waiting, work)
+        self._write_start(work)
 
     def stop(self) -> None:
         """Any state -> STOPPED: end the processes inside. Work that is still bound fails."""
@@ -305,9 +307,11 @@ class ExecutionEnvironment:
         self._work = work
         self._began = time.monotonic()
         self._timer = self._loop.call_later(timeout_s, self._timed_out)
-        if work.invocation.want_log_tail:
-            self._log.open_tail()
+
+    def _write_start(self, work: Work) -> None:
         invocation = work.invocation
+        if invocation.want_log_tail:
+            self._log.open_tail()
         line = self._platform.start(time.time(), invocation.request_id, self.version.version, invocation.trace_header)
         self._log.write(line)
 
@@ -350,6 +354,7 @@ class ExecutionEnvironment:
             result.log_tail = self._log.close_tail()
         work.answer(result)
         work.finish()
+        self._loop.call_soon(self._write_report)
 
     def _complete(self, work: Work, status: str, error_type: str | None) -> None:
         self._cancel_timer()
@@ -367,7 +372,6 @@ class ExecutionEnvironment:
         )
         self._init_duration_ms = None
         self._report_due = (report, work)
-        self._loop.call_soon(self._write_report)
         if self.state is State.BUSY:
             self.state = State.FINISHING
             self._owner.environment_finishing(self)
@@ -404,6 +408,7 @@ class ExecutionEnvironment:
             stream.result.payload = _decoded(error_body) or _error_body(error_type, "", False)
         self._complete(work, "error" if error_type else "success", error_type)
         work.finish()
+        self._loop.call_soon(self._write_report)
 
     def _timed_out(self) -> None:
         work = self._work

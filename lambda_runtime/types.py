@@ -96,8 +96,8 @@ class InvocationResult:
     """What a function answered.
 
     `function_error` is None, or the value of `X-Amz-Function-Error` (`Unhandled`). `log_tail` holds the last 4 KiB of the log
-    when asked for. A streamed response has `stream` instead of `payload`; `stream` ends with `StreamEnd`-like attributes set
-    on this value: `function_error` and `error_payload` are known once it is exhausted.
+    when asked for. A streamed response has `stream` instead of `payload`; once that is exhausted, `function_error` and, for a
+    failure, `payload` (the error's JSON) are set on this value.
     """
 
     payload: bytes

@@ -119,6 +119,10 @@ class RuntimeApiConnection(asyncio.Protocol):
             head = b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n"
             self._transport.write(head % (status, reason, headers, len(body)) + body)
 
+    def acknowledge(self, body: bytes) -> None:
+        """Reply 202 when the loop has done what is waiting already: the caller's answer leaves before the runtime's."""
+        asyncio.get_running_loop().call_soon(self.reply, 202, b"", body)
+
     def pause(self) -> None:
         """Read no more from this client for now: its reader is slower than it is."""
         if self._transport is not None:

@@ -218,7 +218,7 @@ class _Post:
         except Refused as refused:
             self._connection.reply(refused.status, b"", refused.body)
         else:
-            self._connection.reply(202, b"", _ACCEPTED)
+            self._connection.acknowledge(_ACCEPTED)
 
     def aborted(self) -> None:
         pass
@@ -251,7 +251,7 @@ class _Streamed:
             return
         found = dict(trailers)
         self._stream.finish(_text(found.get(ERROR_TYPE_HEADER)), found.get(ERROR_BODY_HEADER))
-        self._connection.reply(202, b"", _ACCEPTED)
+        self._connection.acknowledge(_ACCEPTED)
 
     def aborted(self) -> None:
         if self._stream is not None:
