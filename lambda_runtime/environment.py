@@ -304,6 +304,7 @@ class ExecutionEnvironment:
     # --- an invocation
 
     def _bind(self, work: Work, timeout_s: float) -> None:
+        work.assigned = True
         self._work = work
         self._began = time.monotonic()
         self._timer = self._loop.call_later(timeout_s, self._timed_out)

@@ -71,7 +71,7 @@ class VersionManager:
         if len(self._pending) <= self._starting:
             return
         if len(self._pending) - self._starting <= self._finishing:
-            self._loop.call_later(_FINISHING_GRACE_S, self._start_missing)
+            self._loop.call_later(_FINISHING_GRACE_S, self._start_for, work)
         else:
             self._start_missing(self._finishing)
 
@@ -134,6 +134,11 @@ class VersionManager:
         elif environment.phase == "finishing":
             self._finishing -= 1
         environment.phase = ""
+
+    def _start_for(self, work: Work) -> None:
+        """The environment that was to be free in a moment was not, or somebody else got it."""
+        if not work.assigned:
+            self._start_missing()
 
     def _start_missing(self, expected: int = 0) -> None:
         """Start what the waiting work needs beyond the environments that will be ready anyway."""

@@ -19,13 +19,15 @@ class Work:
     the invocation (a streamed response ends later than it begins). The caller may have gone: results are then dropped.
     """
 
-    __slots__ = ("_on_finish", "answered", "finished", "invocation")
+    __slots__ = ("_on_finish", "answered", "assigned", "finished", "invocation")
 
     def __init__(
         self, invocation: Invocation, answered: asyncio.Future[InvocationResult], on_finish: Callable[[], None]
     ) -> None:
         self.invocation = invocation
         self.answered = answered
+        self.assigned = False
+        """An environment has it; no other will."""
         self.finished = False
         self._on_finish = on_finish
 
@@ -38,6 +40,7 @@ class Work:
         """The invocation did not run."""
         if not self.answered.done():
             self.answered.set_exception(error)
+        self.assigned = True
         self.finish()
 
     def finish(self) -> None:
