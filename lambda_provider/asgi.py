@@ -63,6 +63,7 @@ class LambdaApplication:
 
     A signed request is Lambda's if its credential scope says so, whatever its path: an S3 bucket may be called `2015-03-31`.
     An unsigned one, or one with a broken scope, is Lambda's if its path is. `internal` answers paths under `/_lambda/`.
+    `learn` is awaited with the access key of every request for Lambda, before the wire has to know its account.
     """
 
     def __init__(
@@ -71,10 +72,12 @@ class LambdaApplication:
         *,
         behind: Behind | None = None,
         internal: Callable[[HttpRequest], Awaitable[HttpResponse]] | None = None,
+        learn: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._wire = wire
         self._behind = behind
         self._internal = internal
+        self._learn = learn
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,8 +88,12 @@ class LambdaApplication:
         query = scope["query_string"].decode("latin-1")
         method = scope["method"]
         handle: Callable[[HttpRequest], Awaitable[HttpResponse]] = self._wire.handle
-        service = signing_service(headers.get("authorization", ""), query)
-        if service != "lambda":
+        credential = credential_scope(headers.get("authorization", ""), query)
+        service = signing_service(credential)
+        if service == "lambda":
+            if self._learn is not None:
+                await self._learn(credential.partition("/")[0])
+        else:
             if self._internal is not None and path.startswith(INTERNAL_PREFIX):
                 handle = self._internal
             elif self._behind is not None and (service or not self._wire.matches(method, path)):
@@ -107,9 +114,8 @@ class LambdaApplication:
         await _send_response(response, receive, send)
 
 
-def signing_service(authorization: str, query: str) -> str:
-    """The service in the credential scope of a SigV4 request, in lower case; empty if there is none or it is broken."""
-    scope = credential_scope(authorization, query)
+def signing_service(scope: str) -> str:
+    """The service in a credential scope, in lower case; empty if the scope is empty or broken."""
     if not scope.endswith(_SIGNED):
         return ""
     return scope[: -len(_SIGNED)].rpartition("/")[2].lower()

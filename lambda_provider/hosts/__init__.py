@@ -2,5 +2,5 @@
 
 `standalone` is a host with a gateway of its own: `gateway` (its life), `server` (HTTP), `assembly` (provider, runtime and host
 put together), `internal` (`/_lambda/…`), and behind it moto for all other services: `moto_process` (its life), `moto_server`
-(what runs in the child), `upstream` and `proxy` (the way there), `telemetry` (logs and metrics), `credentials`.
+(what runs in the child), `upstream` and `proxy` (the way there), `telemetry` (logs and metrics), `credentials` and `identities`.
 """

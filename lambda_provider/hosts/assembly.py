@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +39,16 @@ class Assembly:
         self.wire.close()
 
 
-def assemble(host: Host, *, executor: str = "process", state_dir: Path | None = None) -> Assembly:
+def assemble(
+    host: Host,
+    *,
+    executor: str = "process",
+    state_dir: Path | None = None,
+    account_of: Callable[[str], str | None] = account_of,
+) -> Assembly:
     """Load the executor by its entry point and connect the parts; nothing is started.
+
+    `account_of` tells the account of an access key that is not an account itself.
 
     Raises LookupError for an unknown executor, ValueError for a setting and StateError for a state directory that cannot be
     used.

@@ -14,6 +14,7 @@ from lambda_provider.api.coverage import implemented_operations, operation_names
 from lambda_provider.asgi import Behind, LambdaApplication
 from lambda_provider.host import Host
 from lambda_provider.hosts.assembly import Assembly, assemble
+from lambda_provider.hosts.identities import Identities
 from lambda_provider.hosts.internal import Health, InternalRoutes, json_response
 from lambda_provider.hosts.server import GatewayServer, listen, stop_on_signals, url_of
 from lambda_provider.plugins import HOSTS, PluginError, load_plugin
@@ -25,6 +26,8 @@ class GatewayHost(Host, Protocol):
 
     behind: Behind
     """Answers what is not Lambda's."""
+    identities: Identities
+    """Knows the accounts of access keys."""
 
     async def start(self, url: str) -> None:
         """The gateway listens at `url`."""
@@ -72,11 +75,19 @@ class Gateway:
         host = self._load_host()
         try:
             await host.start(self.url)
-            assembly = assemble(host, executor=self.options.executor, state_dir=self.options.state_dir)
+            assembly = assemble(
+                host,
+                executor=self.options.executor,
+                state_dir=self.options.state_dir,
+                account_of=host.identities.account_of,
+            )
             try:
                 await assembly.start()
                 application = LambdaApplication(
-                    assembly.wire, behind=host.behind, internal=self._internal(host, assembly)
+                    assembly.wire,
+                    behind=host.behind,
+                    internal=self._internal(host, assembly),
+                    learn=host.identities.learn,
                 )
                 self._server = GatewayServer(application, lambda: on_ready(self.url))
                 if signals:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lambda_provider.host import FunctionCredentials, LogEvent, ServiceUnavailable
-from lambda_provider.hosts.credentials import account_of, issue_credentials
+from lambda_provider.hosts.credentials import issue_credentials
+from lambda_provider.hosts.identities import Identities
 from lambda_provider.hosts.moto_process import MotoProcess
 from lambda_provider.hosts.proxy import MotoProxy
 from lambda_provider.hosts.telemetry import Telemetry
@@ -33,6 +34,7 @@ class StandaloneHost:
         self._upstream = Upstream("127.0.0.1", self.moto.port)
         self.telemetry = Telemetry(self.moto, self._upstream)
         self.behind = MotoProxy(self.moto, self._upstream, self.telemetry)
+        self.identities = Identities(self.moto, self._upstream)
         self._url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting: asyncio.Future[None] | None = None
@@ -49,11 +51,6 @@ class StandaloneHost:
         await self.telemetry.stop()
         self._upstream.close()
         await self.moto.stop()
-
-    @staticmethod
-    def account_of(access_key_id: str) -> str | None:
-        """The account that an access key stands for, if the key says so itself."""
-        return account_of(access_key_id)
 
     def services(self) -> Mapping[str, Any]:
         """What runs, for the health page."""

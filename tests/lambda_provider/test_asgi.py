@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lambda_provider import asgi
-from lambda_provider.asgi import LambdaApplication, signing_service
+from lambda_provider.asgi import LambdaApplication, credential_scope, signing_service
 from lambda_provider.wire.http import HttpRequest, HttpResponse
 
 FUNCTIONS = "/2015-03-31/functions"
@@ -232,7 +232,26 @@ async def test_a_stream_that_fails_leaves_the_response_incomplete(
 
 
 def test_the_signing_service_is_empty_for_what_is_not_a_scope() -> None:
-    assert signing_service("Bearer x", "") == ""
-    assert signing_service("AWS4-HMAC-SHA256 Credential=a/b/c", "") == ""
-    assert signing_service("", "X-Amz-Credential=") == ""
-    assert signing_service(signed("LAMBDA"), "") == "lambda"
+    for scope in ("", "a/b/c", "aws4_request", "k/20240101/eu-west-1/s3/aws5_request"):
+        assert signing_service(scope) == ""
+    assert signing_service("k/20240101/eu-west-1/LAMBDA/aws4_request") == "lambda"
+
+
+def test_the_scope_is_found_in_the_header_or_in_a_presigned_query() -> None:
+    scope = "111111111111/20240101/eu-west-1/s3/aws4_request"
+    assert credential_scope(signed("s3"), "") == scope
+    assert credential_scope("", "a=b&X-Amz-Credential=" + scope.replace("/", "%2F") + "&c=d") == scope
+    assert credential_scope("Bearer x", "a=b") == ""
+
+
+async def test_the_access_key_of_a_lambda_request_is_learnt_first(client: Client) -> None:
+    learnt: list[str] = []
+
+    async def learn(key: str) -> None:
+        assert client.wire.request is None
+        learnt.append(key)
+
+    client.application = LambdaApplication(client.wire, behind=client.behind, learn=learn)
+    await client.request("GET", FUNCTIONS, authorization=signed("lambda", "AKIAEXAMPLE"))
+    await client.request("GET", FUNCTIONS, authorization=signed("s3", "AKIAOTHER"))
+    assert learnt == ["AKIAEXAMPLE"]

@@ -83,7 +83,7 @@ class LocalGateway:
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
         await self.host.start(self.url)
-        application = LambdaApplication(self.wire, behind=self.host.behind)
+        application = LambdaApplication(self.wire, behind=self.host.behind, learn=self.host.identities.learn)
         self._server = GatewayServer(application, self._ready.set)
         try:
             await self._server.serve([self._listener])

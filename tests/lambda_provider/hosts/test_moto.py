@@ -48,7 +48,7 @@ def test_credentials_of_functions_are_their_accounts(moto_gateway: Any, client: 
         role_arn="arn:aws:iam::222222222222:role/r", account_id="222222222222", region="us-east-1"
     )
     assert client(moto_gateway, "sts", issued.access_key_id).get_caller_identity()["Account"] == "222222222222"
-    assert moto_gateway.host.account_of(issued.access_key_id) == "222222222222"
+    assert moto_gateway.host.identities.account_of(issued.access_key_id) == "222222222222"
 
 
 @pytest.mark.parametrize("account", ["333333333333", "123456789012"])
@@ -58,6 +58,10 @@ def test_keys_that_moto_issued_are_their_accounts(moto_gateway: Any, client: Any
     iam.create_user(UserName=name)
     key = iam.create_access_key(UserName=name)["AccessKey"]["AccessKeyId"]
     assert client(moto_gateway, "sts", key).get_caller_identity()["Account"] == account
+    identities = moto_gateway.host.identities
+    assert identities.account_of(key) is None
+    client(moto_gateway, "lambda", key).list_functions()
+    assert identities.account_of(key) == account, "a request for Lambda made with it has told its account"
 
 
 def test_accounts_and_regions_do_not_see_each_other(moto_gateway: Any, client: Any) -> None:
@@ -135,11 +139,11 @@ def test_buckets_may_stand_in_the_host_name(moto_gateway: Any, client: Any, monk
 
 
 def test_a_bucket_with_the_name_of_a_lambda_path_is_s3s(moto_gateway: Any, client: Any) -> None:
-    s3 = client(moto_gateway, "s3")
+    s3, for_lambda = client(moto_gateway, "s3"), len(moto_gateway.wire.requests)
     s3.create_bucket(Bucket="2015-03-31")
     s3.put_object(Bucket="2015-03-31", Key="functions/f", Body=b"mine")
     assert s3.get_object(Bucket="2015-03-31", Key="functions/f")["Body"].read() == b"mine"
-    assert moto_gateway.wire.requests == []
+    assert len(moto_gateway.wire.requests) == for_lambda
 
 
 def test_an_upload_that_breaks_off_does_not_disturb_the_next(moto_gateway: Any, client: Any) -> None:
