@@ -34,7 +34,8 @@ def updated(target: Target, name: str) -> None:
 
 def all_pages(target: Target, operation: str, member: str, **parameters: Any) -> list[dict[str, Any]]:
     """The members of all pages of a listing."""
-    return target.lambda_.get_paginator(operation).paginate(**parameters).build_full_result()[member]
+    pages = target.lambda_.get_paginator(operation).paginate(**parameters)
+    return list(pages.build_full_result()[member])
 
 
 def payload(response: dict[str, Any]) -> Any:

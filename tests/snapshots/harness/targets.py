@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
+import boto3  # type: ignore[import-untyped]
 from botocore.config import Config
 
 ACCOUNT = "000000000000"
@@ -33,7 +33,7 @@ class Target:
     @property
     def partition(self) -> str:
         """As it stands in ARNs."""
-        return self.session.get_partition_for_region(self.region)
+        return str(self.session.get_partition_for_region(self.region))
 
     @property
     def constants(self) -> dict[str, str]:
