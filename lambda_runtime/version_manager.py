@@ -52,6 +52,7 @@ class VersionManager:
         self._starting = 0
         self._finishing = 0
         self._draining = False
+        self._drained = False
         self._idle_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -174,7 +175,8 @@ class VersionManager:
             self._idle_timer = self._loop.call_at(due, self._stop_idle)
 
     def _check_drained(self) -> None:
-        if self._draining and not self.environments and not self._pending:
+        if self._draining and not self._drained and not self.environments and not self._pending:
+            self._drained = True
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
                 self._idle_timer = None

@@ -380,6 +380,16 @@ async def test_update_lets_the_old_value_finish_and_releases_it(
     await until(lambda: executor.released == ["r1"])
 
 
+async def test_prepared_code_is_released_once(service: RuntimeService, executor: FakeExecutor) -> None:
+    await service.deploy(function_version())
+    await asyncio.gather(*(service.invoke(invocation()) for _ in range(3)))
+    await service.deploy(function_version(revision="r2"))
+    await service.retire(function_version().arn)
+    await until(lambda: len(executor.released) >= 2)
+    await asyncio.gather(*(sandbox.exited for sandbox in executor.started))
+    assert executor.released == ["r1", "r2"]
+
+
 async def test_invoke_waits_for_a_deployment_under_way(service: RuntimeService, executor: FakeExecutor) -> None:
     executor.gate = asyncio.Event()
     deployment = asyncio.create_task(service.deploy(function_version()))
