@@ -8,6 +8,10 @@ from typing import Any
 
 from lambda_provider.context import partition_of
 from lambda_provider.model.configuration import FunctionConfiguration, present
+from lambda_provider.model.event_invoke_config import EventInvokeConfig
+from lambda_provider.model.policy import Policy
+from lambda_provider.model.runtime_management import RuntimeManagement
+from lambda_provider.model.url import FunctionUrl
 
 LATEST = "$LATEST"
 
@@ -187,6 +191,7 @@ class FunctionSettings:
     tags: Mapping[str, str] = field(default_factory=dict)
     reserved_concurrency: int | None = None
     code_signing_config_arn: str | None = None
+    recursive_loop: str = "Terminate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +206,10 @@ class Function:
     latest: Version
     versions: dict[str, Version] = field(default_factory=dict)
     aliases: dict[str, Alias] = field(default_factory=dict)
+    urls: dict[str, FunctionUrl] = field(default_factory=dict)
+    event_invoke_configs: dict[str, EventInvokeConfig] = field(default_factory=dict)
+    runtime_management: dict[str, RuntimeManagement] = field(default_factory=dict)
+    policies: dict[str, Policy] = field(default_factory=dict)
     arn: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,10 @@ POLICY_LANGUAGE = "2012-10-17"
 
 Statement = Mapping[str, Any]
 """A statement of the IAM policy language as JSON has it, its members in the order in which they are shown."""
+
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_IDENTITY = re.compile(r"arn:(?P<partition>aws[a-z-]*):(?:iam|sts)::[0-9]{12}:(?:root|(?!group/)[a-z-]+/.+)")
+_SERVICE = re.compile(r"(?:[a-z0-9-]+\.)+(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|amazon\.com)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,22 @@ def allow(
     if present := {operator: dict(keys) for operator, keys in (conditions or {}).items() if keys}:
         statement["Condition"] = present
     return statement
+
+
+def principal_of(text: str, region: str) -> str | dict[str, str] | None:
+    """What a permission's principal is in the policy language; None for what cannot be one.
+
+    Everybody, an account (its root in the partition of the region), an IAM or STS identity of that partition, or a service
+    (the Alexa services are in `amazon.com`). Whether an identity exists is not asked.
+    """
+    if text == "*":
+        return text
+    if _ACCOUNT.fullmatch(text):
+        return account_principal(text, region)
+    identity = _IDENTITY.fullmatch(text)
+    if identity is not None and identity["partition"] == partition_of(region):
+        return {"AWS": text}
+    return {"Service": text} if _SERVICE.fullmatch(text) else None
 
 
 def account_principal(account_id: str, region: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from lambda_provider.api import (
 )
 from lambda_provider.model.configuration import FunctionConfiguration
 from lambda_provider.model.function import LATEST, Alias, Function, FunctionSettings, Status, Version
+from lambda_provider.store.records import QUALIFIED
 
 
 class FunctionEditor:
@@ -132,7 +133,8 @@ class FunctionEditor:
             self._put(replace(version, status=status), new_revision=new_revision)
 
     def remove_version(self, number: str) -> None:
-        """Delete a published version, if it exists."""
+        """Delete a published version, if it exists, with all that belongs to it."""
+        self._forget(number)
         versions = {name: version for name, version in self.function.versions.items() if name != number}
         self.function = replace(self.function, versions=versions)
 
@@ -156,8 +158,13 @@ class FunctionEditor:
         return alias
 
     def remove_alias(self, name: str) -> None:
-        """Delete an alias, if it exists."""
-        self.detach("aliases", name)
+        """Delete an alias, if it exists, with all that belongs to it."""
+        self._forget(name)
+
+    def _forget(self, qualifier: str) -> None:
+        for mapping, _ in QUALIFIED.values():
+            if qualifier in getattr(self.function, mapping):
+                self.detach(mapping, qualifier)
 
     def _put(self, version: Version, *, new_revision: bool = True) -> Version:
         if new_revision:

@@ -7,13 +7,23 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from lambda_provider.model.documents import DocumentError, dump, load
+from lambda_provider.model.event_invoke_config import EventInvokeConfig
 from lambda_provider.model.function import LATEST, Alias, Function, FunctionSettings, Version
+from lambda_provider.model.policy import Policy
+from lambda_provider.model.runtime_management import RuntimeManagement
+from lambda_provider.model.url import FunctionUrl
 from lambda_provider.store.errors import StateError
 from lambda_provider.store.journal import Key
 
 T = TypeVar("T")
 
-QUALIFIED: dict[str, tuple[str, type[Any]]] = {"alias": ("aliases", Alias)}
+QUALIFIED: dict[str, tuple[str, type[Any]]] = {
+    "alias": ("aliases", Alias),
+    "policy": ("policies", Policy),
+    "url": ("urls", FunctionUrl),
+    "event-invoke-config": ("event_invoke_configs", EventInvokeConfig),
+    "runtime-management": ("runtime_management", RuntimeManagement),
+}
 """Kind of a record -> the mapping of `Function` that it is in, by qualifier, and its type."""
 
 _KINDS: dict[str, type[Any]] = {"function": FunctionSettings, "version": Version}
