@@ -44,13 +44,14 @@ _REASONS |= {405: b"Method Not Allowed", 413: b"Payload Too Large", 500: b"Inter
 class RuntimeApiConnection(asyncio.Protocol):
     """Parses requests and writes responses. Touched only on the runtime loop."""
 
-    __slots__ = ("_body_seen", "_exchange", "_headers", "_parser", "_router", "_trailers", "_transport", "_url")
+    __slots__ = ("_exchange", "_headers", "_keep_alive", "_parser", "_router", "_trailers", "_transport", "_url")
 
     def __init__(self, router: Router) -> None:
         self._router = router
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._exchange: Exchange | None = None
+        self._keep_alive = True
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._trailers: list[tuple[bytes, bytes]] | None = None
@@ -96,6 +97,7 @@ class RuntimeApiConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._trailers = []
+        self._keep_alive = self._parser.should_keep_alive()
         path = self._url.partition(b"?")[0]
         self._exchange = self._router(self, self._parser.get_method(), path, self._headers)
         if b"expect" in self._headers and self._transport is not None:
@@ -116,8 +118,12 @@ class RuntimeApiConnection(asyncio.Protocol):
         self._exchange = None
         if self._transport is not None:
             reason = _REASONS.get(status, b"")
+            if not self._keep_alive:
+                headers += b"Connection: close\r\n"
             head = b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n"
             self._transport.write(head % (status, reason, headers, len(body)) + body)
+            if not self._keep_alive:
+                self._close()
 
     def acknowledge(self, body: bytes) -> None:
         """Reply 202 when the loop has done what is waiting already: the caller's answer leaves before the runtime's."""

@@ -271,6 +271,26 @@ async def test_runtime_api_refuses_a_wrong_request_id_and_a_second_answer(
     assert statuses == [400, 202, 403]
 
 
+async def test_client_that_closes_its_connection_after_each_request_is_served(
+    service: RuntimeService, executor: FakeExecutor
+) -> None:
+    async def one_by_one(client: RuntimeClient) -> None:
+        next_request = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        while True:
+            client.writer.write(next_request)
+            head, _, body = (await client.reader.read()).partition(b"\r\n\r\n")  # to the end of the connection
+            request_id = head.lower().partition(b"request-id: ")[2].partition(b"\r\n")[0].decode()
+            await client.connect()
+            await client.respond(request_id, body)
+            await client.connect()
+
+    executor.script = one_by_one
+    await service.deploy(function_version())
+    for number in (b"1", b"2"):
+        assert (await service.invoke(invocation(number))).payload == number
+    assert len(executor.started) == 1
+
+
 async def test_streamed_response_begins_before_the_handler_ends(
     service: RuntimeService, executor: FakeExecutor
 ) -> None:
@@ -387,7 +407,7 @@ async def test_prepared_code_is_released_once(service: RuntimeService, executor:
     await service.retire(function_version().arn)
     await until(lambda: len(executor.released) >= 2)
     await asyncio.gather(*(sandbox.exited for sandbox in executor.started))
-    assert executor.released == ["r1", "r2"]
+    assert sorted(executor.released) == ["r1", "r2"]
 
 
 async def test_invoke_waits_for_a_deployment_under_way(service: RuntimeService, executor: FakeExecutor) -> None:
