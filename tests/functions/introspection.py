@@ -18,7 +18,7 @@ def handler(event, context):
         "user_whoami": subprocess.getoutput("whoami"),
         "platform_system": platform.system(),
         "platform_machine": platform.machine(),
-        "pwd": os.getcwd(),
+        "pwd": str(Path.cwd()),
         "paths": {name: value for path in PATHS for name, value in facts(Path(path))},
     }
 
