@@ -83,7 +83,7 @@ def test_add_permission_fields(aws, snapshot, name):
         **mine,
     )
     token = "amzn1.ask.skill.xxxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
-    add("add_permission_alexa_skill", "alexaSkill", Principal="alexa-appkit.amazon.com", EventSourceToken=token)
+    add("add_permission_alexa_skill", "alexaSkill", Principal="*", EventSourceToken=token)
 
 
 @api("TestLambdaPermissions::test_lambda_permission_versioning")
