@@ -67,9 +67,9 @@ class CodeCache:
             with self._guard:
                 self._users[name] += 1
 
-    def holds(self, name: str, member: str) -> bool:
+    def holds(self, name: str | None, member: str) -> bool:
         """Whether an entry that is in use has this file at its top."""
-        return (self.root / name / member).exists()
+        return name is not None and (self.root / name / member).exists()
 
     def release(self, name: str | None) -> None:
         """One user less; without users the entry is deleted."""

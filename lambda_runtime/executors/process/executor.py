@@ -21,6 +21,7 @@ from lambda_runtime.executors.process.code_cache import CodeCache
 from lambda_runtime.executors.process.fork_server import ForkServer, IsolationUnavailable
 from lambda_runtime.executors.process.host import HostIds
 from lambda_runtime.executors.process.interpreters import Interpreter, Interpreters
+from lambda_runtime.executors.process.scratch import Scratch, remove_abandoned
 from lambda_runtime.types import FunctionVersion
 
 _FORK_SAFE = frozenset({"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"})
@@ -53,7 +54,7 @@ class ProcessExecutor:
         self._interpreters = Interpreters(config.settings)
         self._servers: dict[Interpreter | None, asyncio.Task[ForkServer]] = {}
         self._cache: CodeCache | None = None
-        self._scratch: Path | None = None
+        self._scratch: Scratch | None = None
         self._host_ids = HostIds()
         self._isolated = config.isolation != "none"
         self._why_not_isolated = "" if self._isolated else "the setting LAMBDA_ISOLATION is `none`"
@@ -63,10 +64,9 @@ class ProcessExecutor:
         """Make the directories; nothing is started."""
         if self._scratch is not None:
             return
-        self._scratch = Path(tempfile.mkdtemp(prefix="lambda-runtime-"))
-        self._cache = CodeCache(self._config.cache_dir or self._scratch / "cache")
-        (self._scratch / "root").mkdir()
-        (self._scratch / "tmp").mkdir()
+        self._scratch = Scratch()
+        self._cache = CodeCache(self._config.cache_dir or self._scratch.directory("cache"))
+        self._track(asyncio.get_running_loop().run_in_executor(None, remove_abandoned))
 
     async def stop(self) -> None:
         """End every zygote with all that it forked, and delete what was unpacked into a temporary directory."""
@@ -78,7 +78,7 @@ class ProcessExecutor:
         await asyncio.gather(*self._cleaning)
         scratch, self._scratch, self._cache = self._scratch, None, None
         if scratch is not None:
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await asyncio.to_thread(scratch.remove)
 
     def capabilities(self) -> list[Capability]:
         """What a sandbox enforces on this machine, and which interpreters it has.
@@ -125,7 +125,7 @@ class ProcessExecutor:
             code=code,
             layers=layers,
             places=places,
-            program=self._program(interpreter, places, code, layers, isolated=server.isolated),
+            program=self._program(version, interpreter, places, code, layers, isolated=server.isolated),
         )
 
     async def release(self, prepared: PreparedVersion) -> None:
@@ -139,17 +139,16 @@ class ProcessExecutor:
         """Fork an environment. Raises OSError when the machine cannot."""
         assert isinstance(prepared, PreparedProcessVersion)
         server = await self._server(prepared.interpreter)
-        cache, scratch = self._running_cache(), self._scratch
+        cache = self._running_cache()
         variables = {
             **spec.variables,
             "AWS_LAMBDA_RUNTIME_API": spec.runtime_api,
             "_LAMBDA_TELEMETRY_LOG_FD": "3",
         }
-        private = None
+        private: Path | None = None
         if not server.isolated:
-            private = tempfile.mkdtemp(prefix="env-", dir=scratch / "tmp" if scratch else None)
-            variables.setdefault("TMPDIR", private)
-
+            private = Path(tempfile.mkdtemp(prefix="env-", dir=self._running_scratch().directory("tmp")))
+            variables.setdefault("TMPDIR", str(private))
         loop = asyncio.get_running_loop()
 
         def clean_up() -> None:
@@ -183,7 +182,6 @@ class ProcessExecutor:
         return await asyncio.shield(task)
 
     async def _launch(self, interpreter: Interpreter | None) -> ForkServer:
-        assert self._scratch is not None, "the executor is not started"
         files = layout.runtime_files(interpreter)
         python = interpreter.executable if interpreter and interpreter.family == "python" else Path(sys.executable)
         if self._isolated:
@@ -191,7 +189,7 @@ class ProcessExecutor:
                 interpreter,
                 files,
                 self._running_cache().root.resolve(),
-                self._scratch / "root",
+                self._running_scratch().directory("root"),
                 self._host_ids.take_block(),
             )
             try:
@@ -210,11 +208,13 @@ class ProcessExecutor:
         return layout.Places(str(root / (code or "")), str(root / (layers or ".none")), str(runtime))
 
     def _runtime_directory(self, interpreter: Interpreter | None) -> Path:
-        assert self._scratch is not None, "the executor is not started"
-        return self._scratch / "runtime" / (interpreter.executable.name if interpreter else "provided")
+        return self._running_scratch().directory("runtime") / (
+            interpreter.executable.name if interpreter else "provided"
+        )
 
     def _program(
         self,
+        version: FunctionVersion,
         interpreter: Interpreter | None,
         places: layout.Places,
         code: str | None,
@@ -223,12 +223,21 @@ class ProcessExecutor:
         isolated: bool,
     ) -> list[str]:
         if interpreter is None:
+            # AWS looks into the function first, then into the layers.
             cache = self._running_cache()
-            in_layers = layers is not None and cache.holds(layers, "bootstrap")
-            in_code = code is not None and cache.holds(code, "bootstrap")
-            return [f"{places.layers if in_layers and not in_code else places.code}/bootstrap"]
+            only_in_layers = cache.holds(layers, "bootstrap") and not cache.holds(code, "bootstrap")
+            return [f"{places.layers if only_in_layers else places.code}/bootstrap"]
         path = layout.inside(interpreter) if isolated else str(interpreter.executable)
-        return [path, f"{places.runtime}/{'bootstrap.py' if interpreter.family == 'python' else 'bootstrap.mjs'}"]
+        if interpreter.family == "python":
+            return [path, f"{places.runtime}/bootstrap.py"]
+        if (interpreter.prefix / layout.NODE_CLIENT).is_file():
+            client = Path(path).parent.parent / layout.NODE_CLIENT
+            return [path, str(client), version.handler or ""]
+        return [path, f"{places.runtime}/bootstrap.cjs"]
+
+    def _running_scratch(self) -> Scratch:
+        assert self._scratch is not None, "the executor is not started"
+        return self._scratch
 
     def _running_cache(self) -> CodeCache:
         assert self._cache is not None, "the executor is not started"

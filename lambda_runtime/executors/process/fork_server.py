@@ -176,7 +176,9 @@ class ForkServer:
         if "ready" in message:
             self._ready.set_result(None)
         elif "failed" in message:
-            self._ready.set_exception(IsolationUnavailable(message["failed"]))
+            _LOG.error("No execution environment can be set up: %s", message["failed"])
+            if not self._ready.done():
+                self._ready.set_exception((IsolationUnavailable if self.isolated else ZygoteFailed)(message["failed"]))
         elif "started" in message:
             self._sandboxes[message["started"]].started(message["pid"])
             self._resolve(message["started"], None)

@@ -110,15 +110,25 @@ class Interpreters:
         return f"Runtime {runtime} is not installed on this machine; running with {used}. Install it, or set {setting}=/path."
 
     def _nearest(self, family: str, wanted: tuple[int, ...]) -> Interpreter | None:
-        found = [self._probe(family, path) for path in self._candidates(family, None)]
-        usable = [one for one in found if one is not None and (family != "python" or one.version[:2] >= _OLDEST_PYTHON)]
-
-        def distance(one: Interpreter) -> tuple[int, ...]:
-            steps = [abs(have - want) for have, want in zip(one.version, wanted, strict=False)]
+        def distance(version: tuple[int, ...]) -> tuple[int, ...]:
             # Of two that are equally near, the newer.
-            return (*steps, *(-number for number in one.version))
+            return (
+                *(abs(have - want) for have, want in zip(version, wanted, strict=False)),
+                *(-part for part in version),
+            )
 
-        return min(usable, key=distance, default=None)
+        paths = list(self._candidates(family, None))
+        if family == "python":
+            # Their names tell the version, so that the nearest is asked first and the others not at all.
+            named = {path: _version_in_name(path) for path in paths}
+            for path in sorted(
+                (path for path in paths if named[path] >= _OLDEST_PYTHON), key=lambda path: distance(named[path])
+            ):
+                if (found := self._probe(family, path)) is not None:
+                    return found
+            return None
+        answers = [found for path in paths if (found := self._probe(family, path)) is not None]
+        return min(answers, key=lambda found: distance(found.version), default=None)
 
     def _candidates(self, family: str, wanted: tuple[int, ...] | None) -> Iterator[str]:
         """Paths that may be the interpreter, in the order of preference; all of the family when `wanted` is None."""
@@ -174,6 +184,13 @@ class Interpreters:
         if path not in self._probed:
             self._probed[path] = _ask(family, path)
         return self._probed[path]
+
+
+def _version_in_name(path: str) -> tuple[int, ...]:
+    if path == sys.executable:
+        return sys.version_info[:2]
+    match = re.search(r"(\d+)\.(\d+)$", path)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _by_version(path: str) -> list[int]:

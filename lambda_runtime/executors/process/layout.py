@@ -34,62 +34,19 @@ _SDK_OLDEST_PYTHON = (3, 10)
 _CLIENT = ("awslambdaric", "simplejson", "snapshot_restore_py")
 _COMPILED_CLIENT = "runtime_client"
 
-_PRELOADED = (
-    # What awslambdaric and the AWS SDK import of the library: every function needs the first and many the second.
-    *(
-        "json",
-        "logging",
-        "decimal",
-        "datetime",
-        "traceback",
-        "importlib.util",
-        "http.client",
-        "socket",
-        "ssl",
-        "hashlib",
-        "hmac",
-    ),
-    *(
-        "base64",
-        "uuid",
-        "random",
-        "secrets",
-        "tempfile",
-        "shutil",
-        "re",
-        "collections",
-        "functools",
-        "concurrent.futures.thread",
-    ),
-    *(
-        "threading",
-        "queue",
-        "urllib.parse",
-        "email.parser",
-        "copy",
-        "enum",
-        "inspect",
-        "math",
-        "time",
-        "typing",
-        "dataclasses",
-    ),
-    *(
-        "contextlib",
-        "zoneinfo",
-        "_strptime",
-        "encodings.idna",
-        "select",
-        "selectors",
-        "pathlib",
-        "platform",
-        "subprocess",
-        "zlib",
-        "gzip",
-    ),
-    "snapshot_restore_py",
-)
+# What awslambdaric and the AWS SDK import of the library: every function needs some of it and many need most.
+# fmt: off
+_PRELOADED = [
+    "json", "logging", "decimal", "datetime", "traceback", "importlib.util", "http.client", "socket", "ssl", "hashlib", "hmac",
+    "base64", "uuid", "random", "secrets", "tempfile", "shutil", "re", "collections", "functools", "concurrent.futures.thread",
+    "threading", "queue", "urllib.parse", "email.parser", "copy", "enum", "inspect", "math", "time", "typing", "dataclasses",
+    "contextlib", "zoneinfo", "_strptime", "encodings.idna", "select", "selectors", "pathlib", "platform", "subprocess", "zlib",
+    "gzip",
+]
+# fmt: on
 
+NODE_CLIENT = "lib/node_modules/aws-lambda-ric/bin/index.mjs"
+"""AWS's own client for Node.js, if it was installed with `npm install -g`."""
 LIBRARY_PATH = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
 SEARCH_PATH = "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"
 
@@ -140,7 +97,12 @@ def preload_plan(files: RuntimeFiles, runtime_directory: str) -> dict[str, Any]:
     """What a Python zygote imports before it forks."""
     # The extension's C++ library costs a millisecond to load; the extension itself must be loaded after the fork.
     libraries = ["libstdc++.so.6"] if files.compiled_client else []
-    return {"path": [runtime_directory], "modules": list(_PRELOADED), "libraries": libraries}
+    return {
+        "path": [runtime_directory],
+        "modules": _PRELOADED,
+        "libraries": libraries,
+        "compiled_client": files.compiled_client,
+    }
 
 
 def inside(interpreter: Interpreter) -> str:

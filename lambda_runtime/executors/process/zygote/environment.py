@@ -62,6 +62,8 @@ def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[
     if ours.receive()[0]:
         _map_ids(runtime, host_id)
         ours.send(b"ids are mapped")
+    if ours.receive()[0]:
+        requests.announce(b"set up")
     message, output = requests.receive()
     requests.close()
     if not message:
@@ -94,7 +96,7 @@ def _mount_own(request: Request) -> None:
 
 def _map_ids(pid: int, host_id: int | None) -> None:
     for name, inside in (("uid_map", UID), ("gid_map", GID)):
-        with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
+        with open(f"/proc/{pid}/{name}", "w", encoding="utf-8") as file:
             file.write(f"{inside} 0 1\n" if host_id is None else f"0 0 1\n{inside} {host_id} 1\n")
 
 

@@ -32,6 +32,13 @@ class Channel:
         rights = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
         self._connection.sendmsg([message], rights)
 
+    def announce(self, message: bytes) -> None:
+        """Send to somebody who may have stopped listening."""
+        try:
+            self.send(message)
+        except OSError:
+            return
+
     def receive(self) -> tuple[bytes, int]:
         """Wait for a message; returns it and its descriptor, or -1. The message is empty when the other end is gone."""
         try:

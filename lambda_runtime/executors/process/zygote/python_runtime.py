@@ -23,7 +23,7 @@ _shared_libraries: list[Any] = []
 
 
 def preload(plan: dict[str, Any]) -> None:
-    """Import what every function needs. `plan`: `path` (where the runtime client is), `modules`, `libraries`."""
+    """Import what every function needs: `modules`, `libraries`, and the client, which is in `path`."""
     global _preloaded
     before = set(sys.modules)
     kept = list(sys.path)
@@ -40,7 +40,7 @@ def preload(plan: dict[str, Any]) -> None:
             _shared_libraries.append(ctypes.CDLL(name))
         except OSError:
             continue  # The extension that needs it says so better.
-    _preload_client()
+    _preload_client(compiled=plan["compiled_client"])
     sys.path[:] = kept
     site.setquit()
     site.sethelper()
@@ -49,12 +49,12 @@ def preload(plan: dict[str, Any]) -> None:
     sys.stdout.reconfigure(errors="strict")  # type: ignore[union-attr]
 
 
-def _preload_client() -> None:
+def _preload_client(compiled: bool) -> None:
     # The client looks at the environment in three places while it is imported; `_client` looks again after the fork.
-    sys.modules["runtime_client"] = None  # type: ignore[assignment]
-    try:
-        importlib.import_module("awslambdaric.__main__")
-    finally:
+    if compiled:
+        sys.modules["runtime_client"] = None  # type: ignore[assignment]
+    importlib.import_module("awslambdaric.__main__")
+    if compiled:
         del sys.modules["runtime_client"]
 
 
@@ -82,7 +82,7 @@ def run(variables: dict[str, str]) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "zygote"]:
         del sys.modules[name]
     sys.modules["__main__"] = types.ModuleType("__main__")
-    sys.dont_write_bytecode = bool(variables.get("PYTHONDONTWRITEBYTECODE"))
+    sys.dont_write_bytecode = True  # The function's directory is read-only on AWS.
     main()
 
 

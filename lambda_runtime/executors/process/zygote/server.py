@@ -90,7 +90,11 @@ class Zygote:
         gateway_process = linux.open_process(os.getppid()) if os.getppid() else None
         if gateway_process is not None:
             poll.register(gateway_process, select.POLLIN)
-        self._tell({"ready": {"python": sys.version.split()[0]}})
+        self._spare = self._fork()
+        # The first one is waited for: if it cannot be set up, no other can.
+        if not self._spare.requests.receive()[0]:
+            self._ended(self._spare, os.waitpid(self._spare.pid, 0)[1])
+        self._tell({"ready": True})
         while True:
             ready = [descriptor for descriptor, _ in poll.poll(None if self._spare else _QUIET_MS)]
             if not ready:
@@ -108,10 +112,7 @@ class Zygote:
         self._end_all()
 
     def _tell(self, report: dict[str, Any]) -> None:
-        try:
-            self._gateway.send(json.dumps(report).encode())
-        except OSError:
-            return  # The gateway is gone: the next poll says so.
+        self._gateway.announce(json.dumps(report).encode())  # If it is gone, the next poll says so.
 
     def _handle(self, message: bytes, output: int) -> None:
         fields = json.loads(message)
@@ -145,7 +146,7 @@ class Zygote:
                 if child is not spare:
                     raise
                 continue
-            child.requests.close()
+            # Kept open: closing a socket with an unread message in it would reset the child's end.
             return child
         raise AssertionError("the loop ends with a return or an error")
 
@@ -195,6 +196,7 @@ class Zygote:
             else:
                 os.setsid()
                 linux.die_with_parent(signal.SIGKILL)
+            requests.announce(b"set up")
             message, output = requests.receive()
             if not message:
                 os._exit(0)
@@ -246,7 +248,7 @@ class Zygote:
             self._spare = None
             if report["error"] is not None:
                 self._tell({"failed": report["error"]})
-                raise SystemExit("no environment can be set up")
+                raise SystemExit(1)
 
     def _end_all(self) -> None:
         for child in self._children.values():

@@ -55,7 +55,10 @@ class _Connection:
 
     def _exchange(self, message: bytes) -> tuple[int, dict[str, str], bytes]:
         if self._socket is None or self._reader is None:
-            self._socket = socket.create_connection(self._address)
+            self._socket = (
+                socket.socket()
+            )  # Not create_connection: asking the resolver for a number costs a millisecond.
+            self._socket.connect(self._address)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._reader = self._socket.makefile("rb")
         self._socket.sendall(message)
