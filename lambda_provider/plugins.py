@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import entry_points
 from typing import Any
 
 HOSTS = "lambda_provider.hosts"
+LAYER_FETCHERS = "lambda_provider.layer_fetchers"
+
+logger = logging.getLogger(__name__)
 
 
 class PluginError(LookupError):
@@ -22,3 +26,14 @@ def load_plugin(group: str, name: str) -> Any:
         return installed[name].load()
     except Exception as error:
         raise PluginError(f"plugin {name!r} ({installed[name].value}) cannot be loaded: {error!r}") from error
+
+
+def load_plugins(group: str) -> dict[str, Any]:
+    """What all entry points of `group` refer to, by name. One that cannot be loaded is logged, and left out."""
+    loaded: dict[str, Any] = {}
+    for point in entry_points(group=group):
+        try:
+            loaded[point.name] = point.load()
+        except Exception:
+            logger.exception("plugin %r (%s) of %s cannot be loaded", point.name, point.value, group)
+    return loaded

@@ -15,11 +15,13 @@ from lambda_provider.context import partition_of
 class Code:
     """The code of a version: an archive that the archive store keeps, or a container image in a registry.
 
-    `sha256` is the hex digest of the zip file, or of the image's manifest; `size` the bytes of the zip file, 0 for an image.
+    `sha256` is the hex digest of the zip file, or of the image's manifest; `size` the bytes of the zip file, 0 for an image,
+    and `unzipped_size` those of the files in it.
     """
 
     sha256: str
     size: int = 0
+    unzipped_size: int = 0
     image_uri: str | None = None
     source_kms_key_arn: str | None = None
 
@@ -104,11 +106,12 @@ class ImageSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerReference:
-    """A layer version that a function uses, in the function's order. `sha256` and `size` are those of its archive."""
+    """A layer version that a function uses, in the function's order. Hash and sizes in bytes are those of its archive."""
 
     arn: str
     sha256: str
     size: int
+    unzipped_size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

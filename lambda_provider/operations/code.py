@@ -32,10 +32,13 @@ class CodeIntake(Operations):
             yield self._image(source)
             return
         content = self._archive(context, source)
-        zipcheck.check(content, unzipped_limit=self.config.code_size_unzipped)
+        unzipped_size = zipcheck.check(content, unzipped_limit=self.config.code_size_unzipped)
         with self.archives.hold(content) as archive:
             yield Code(
-                sha256=archive.sha256, size=len(content), source_kms_key_arn=source.get("SourceKMSKeyArn") or None
+                sha256=archive.sha256,
+                size=len(content),
+                unzipped_size=unzipped_size,
+                source_kms_key_arn=source.get("SourceKMSKeyArn") or None,
             )
 
     def require_code_storage(self, context: RequestContext, added: int) -> None:

@@ -13,12 +13,11 @@ from lambda_provider.model.configuration import (
     Code,
     FunctionConfiguration,
     ImageSettings,
-    LayerReference,
     LoggingSettings,
     VpcSettings,
 )
-from lambda_provider.operations.base import Operations
 from lambda_provider.operations.dependencies import dependency
+from lambda_provider.operations.function_layers import FunctionLayers
 from lambda_provider.validation.runtimes import require_creatable, supports_snapstart
 
 # AWS Lambda Developer Guide, "Using Lambda environment variables": defined runtime environment variables that are reserved.
@@ -76,7 +75,7 @@ _MEMBERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
 }
 
 
-class ConfigurationRules(Operations):
+class ConfigurationRules(FunctionLayers):
     """Checks the configuration members of a request and makes a configuration of them."""
 
     def new_configuration(
@@ -106,7 +105,7 @@ class ConfigurationRules(Operations):
         if "LoggingConfig" in request:
             changes["logging"] = base.logging.updated(request["LoggingConfig"])
         if "Layers" in request:
-            changes["layers"] = self._layers(context, request["Layers"])
+            changes["layers"] = self.layers_of_function(context, request["Layers"], base.code)
         if "VpcConfig" in request:
             changes["vpc"] = self._vpc(context, base.vpc or VpcSettings(), request["VpcConfig"])
         if kept := {member: request[member] for member in _KEPT if member in request}:
@@ -129,30 +128,6 @@ class ConfigurationRules(Operations):
                 "Lambda was unable to configure your environment variables because the environment variables you have "
                 f"provided exceeded the {self.config.environment_size // 1024}KB limit. String measured: {measured}"
             )
-
-    def _layers(self, context: RequestContext, arns: Sequence[str]) -> tuple[LayerReference, ...]:
-        """The layer versions that a function is to use (recorded: test_layer_function_exceptions)."""
-        if len(arns) > self.config.function_layers:
-            raise InvalidParameterValueException(f"Cannot reference more than {self.config.function_layers} layers.")
-        first_of: dict[str, str] = {}
-        for arn in arns:
-            if arn.split(":")[3] != context.region:
-                raise InvalidParameterValueException(
-                    "Layers are not in the same region as the function. "
-                    f"Layers are expected to be in region {context.region}."
-                )
-            layer = arn.rpartition(":")[0]
-            if layer in first_of:
-                raise InvalidParameterValueException(
-                    "Two different versions of the same layer are not allowed to be referenced in the same function. "
-                    f"{first_of[layer]} and {arn} are versions of the same layer."
-                )
-            first_of[layer] = arn
-        return tuple(self.layer_reference(context, arn) for arn in arns)
-
-    def layer_reference(self, context: RequestContext, arn: str) -> LayerReference:
-        """The stored layer version of that ARN, or AWS's error. Nothing publishes layers yet, so none exists."""
-        raise InvalidParameterValueException(f"Layer version {arn} does not exist.")
 
     def _vpc(self, context: RequestContext, base: VpcSettings, member: Mapping[str, Any]) -> VpcSettings:
         subnets = tuple(member.get("SubnetIds", base.subnet_ids))

@@ -37,6 +37,7 @@ class UpdateOperations(FunctionOperations):
             old = function.latest.configuration
             self.require_code_storage(context, max(0, code.size - old.code.size))
             architecture = request.get("Architectures", [old.architecture])[0]
+            self.require_unzipped_size(code, old.layers)
             configuration = replace(old, code=code, architecture=architecture)
             if request.get("DryRun"):
                 would_be = replace(function.latest, configuration=configuration)

@@ -19,6 +19,14 @@ from pathlib import Path
 from lambda_runtime.types import CodeArchive
 
 
+class ArchiveGone(LookupError):
+    """An archive that somebody wants to count on was deleted before."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"there is no archive {sha256}")
+        self.sha256 = sha256
+
+
 class ArchiveStore:
     """The archives of one provider. Usable from every thread.
 
@@ -52,10 +60,14 @@ class ArchiveStore:
             return CodeArchive(sha256, self._path(sha256))
 
     def retain(self, hashes: Iterable[str]) -> None:
-        """Count on archives until `release`."""
+        """Count on archives until `release`: on all of them, or, if one is not there, on none. Raises ArchiveGone."""
+        wanted = list(hashes)
         with self._mutex:
-            for sha256 in hashes:
-                self._counts[sha256] += 1
+            for sha256 in wanted:
+                # What somebody counts on already is there.
+                if sha256 not in self._counts and not self._path(sha256).exists():
+                    raise ArchiveGone(sha256)
+            self._counts.update(wanted)
 
     def release(self, hashes: Iterable[str]) -> None:
         """No longer count on archives; a file that nobody counts on is deleted."""

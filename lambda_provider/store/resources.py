@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from lambda_provider.model.documents import dump
+from lambda_provider.store.archives import ArchiveGone
+from lambda_provider.store.errors import StateError
 from lambda_provider.store.journal import Key
 
 
@@ -117,19 +119,23 @@ class ResourceTable(Generic[R]):
             with self.changing(account_id, region) as resources:
                 resources.values.clear()
 
-    def forget(self) -> None:
-        """Empty the table without touching what is stored: something else is loaded next."""
-        for resource in self.all():
-            self._archives.release(self._archives_of(resource))
+    def take_over(self, values: Iterable[R]) -> None:
+        """Have these stored resources instead of what is here. Raises StateError if an archive of theirs is missing."""
+        before = list(self.all())
         self._shelves = {}
-
-    def adopt(self, values: Iterable[R]) -> None:
-        """Take over stored resources."""
         for value in sorted(values, key=lambda each: each.sequence):
-            shelf = self._shelf(value.account_id, value.region)
-            shelf.values[value.name] = value
-            shelf.next_sequence = max(shelf.next_sequence, value.sequence + 1)
+            self._adopt(value)
+        for resource in before:
+            self._archives.release(self._archives_of(resource))
+
+    def _adopt(self, value: R) -> None:
+        try:
             self._archives.retain(self._archives_of(value))
+        except ArchiveGone as gone:
+            raise StateError(f"the code of {self.kind} {value.name} in {value.region} is missing: {gone}") from gone
+        shelf = self._shelf(value.account_id, value.region)
+        shelf.values[value.name] = value
+        shelf.next_sequence = max(shelf.next_sequence, value.sequence + 1)
 
     def _shelf(self, account_id: str, region: str) -> _Shelf[R]:
         with self._shelves_lock:

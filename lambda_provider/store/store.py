@@ -13,9 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from lambda_provider.api import ResourceConflictException, ResourceNotFoundException
+from lambda_provider.api import (
+    InvalidParameterValueException,
+    ResourceConflictException,
+    ResourceNotFoundException,
+)
 from lambda_provider.model.function import LATEST, Function, Status
-from lambda_provider.store.archives import ArchiveStore
+from lambda_provider.model.layers import Layer
+from lambda_provider.store.archives import ArchiveGone, ArchiveStore
 from lambda_provider.store.editor import FunctionEditor
 from lambda_provider.store.errors import StateError
 from lambda_provider.store.journal import Journal, Key
@@ -68,6 +73,7 @@ class Store:
         self._regions: dict[tuple[str, str], _Region] = {}
         self._regions_lock = threading.Lock()
         self._tables: dict[str, ResourceTable[Any]] = {}
+        self.layers = self._table("layer", Layer, Layer.archives)
         if journal is not None:
             self.load(journal)
 
@@ -108,10 +114,11 @@ class Store:
             yield from self.functions(account_id, region)
 
     def usage(self, account_id: str, region: str) -> tuple[int, int]:
-        """How many functions there are, and the bytes of code that they store."""
+        """How many functions there are, and the bytes of code that they and the layers store."""
         state = self._region(account_id, region)
+        of_layers = sum(layer.code_size for layer in self.layers.values(account_id, region))
         with state.lock:
-            return len(state.slots), state.code_size
+            return len(state.slots), state.code_size + of_layers
 
     # Units of work
 
@@ -183,14 +190,15 @@ class Store:
             else:
                 of_functions.append((key, document))
         functions = [_pending(function) for function in assemble(of_functions)]
-        for function in self.all_functions():
-            self.archives.release(function.archives())
+        # What is new is counted on before what was here is let go: they may share archives.
+        before = [function.archives() for function in self.all_functions()]
         self._regions = {}
         for function in functions:
             self._adopt(function)
         for kind, table in self._tables.items():
-            table.forget()
-            table.adopt(stored[kind])
+            table.take_over(stored[kind])
+        for archives in before:
+            self.archives.release(archives)
         self.archives.collect()
         self._journal = journal
 
@@ -236,7 +244,10 @@ class Store:
     def _commit(self, slot: _Slot, editor: FunctionEditor, *, created: bool = False) -> None:
         """Make the editor's value durable, then visible. The one way by which a stored function changes."""
         old, new = (None if created else editor.original), editor.function
-        self.archives.retain(new.archives())
+        try:
+            self.archives.retain(new.archives())
+        except ArchiveGone as gone:
+            raise _deleted_layer(new, gone.sha256) from gone
         try:
             self._record(old, new)
         except BaseException:
@@ -271,6 +282,16 @@ class Store:
     def _record(self, old: Function | None, new: Function | None) -> None:
         if self._journal is not None:
             self._write(*difference(old, new))
+
+
+def _deleted_layer(function: Function, sha256: str) -> InvalidParameterValueException:
+    """The error when a layer version was deleted between the look at it and the commit of the function that wants it.
+
+    A function's own code is held until the commit, and what a stored version uses is counted on.
+    """
+    layers = (layer for version in function.all_versions() for layer in version.configuration.layers)
+    arn = next(layer.arn for layer in layers if layer.sha256 == sha256)
+    return InvalidParameterValueException(f"Layer version {arn} does not exist.")
 
 
 def _pending(function: Function) -> Function:

@@ -19,10 +19,10 @@ _CHUNK = 1 << 20
 _LINK_TARGET_MAX = 4096
 
 
-def check(archive: bytes, *, unzipped_limit: int) -> None:
+def check(archive: bytes, *, unzipped_limit: int) -> int:
     """Raise InvalidParameterValueException, in AWS's words, unless `archive` is a zip file that may be unpacked.
 
-    `unzipped_limit` is the largest sum of the members' sizes in bytes that is taken.
+    `unzipped_limit` is the largest sum of the members' sizes in bytes that is taken; the answer is that sum.
     """
     if not archive:
         raise InvalidParameterValueException("Uploaded file must be a non-empty zip")
@@ -30,12 +30,13 @@ def check(archive: bytes, *, unzipped_limit: int) -> None:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             members = opened.infolist()
             _check_names(opened, members)
-            _check_sizes(opened, members, unzipped_limit)
+            unzipped_size = _check_sizes(opened, members, unzipped_limit)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError):
         # RuntimeError is zipfile's word for an encrypted member, NotImplementedError for an unknown compression.
         raise _could_not_unzip() from None
     if not members:
         raise InvalidParameterValueException("Uploaded file must be a non-empty zip")
+    return unzipped_size
 
 
 def _check_names(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> None:
@@ -78,7 +79,7 @@ def _link_target(path: PurePosixPath, target: str) -> PurePosixPath:
     return PurePosixPath(target)
 
 
-def _check_sizes(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], limit: int) -> None:
+def _check_sizes(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], limit: int) -> int:
     if sum(member.file_size for member in members) > limit:
         raise _too_large(limit)
     total = 0
@@ -88,6 +89,7 @@ def _check_sizes(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], limit:
                 total += len(chunk)
                 if total > limit:
                     raise _too_large(limit)
+    return total
 
 
 def _could_not_unzip() -> InvalidParameterValueException:
