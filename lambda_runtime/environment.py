@@ -92,8 +92,10 @@ class ExecutionEnvironment:
         owner: EnvironmentOwner,
         log_sink: LogSink,
         credentials: Callable[[FunctionVersion], Mapping[str, str]],
+        initialization_type: str = "on-demand",
     ) -> None:
         self.version = prepared.version
+        self.initialization_type = initialization_type
         self.state = State.STARTING
         self.phase = ""
         """`starting` or `finishing` while the owner counts it as such; the owner's to use."""
@@ -116,7 +118,7 @@ class ExecutionEnvironment:
         self._init_duration_ms: float | None = None
         self._report_due: tuple[InvokeReport, Work] | None = None
         self._platform: PlatformLog = (
-            JsonPlatformLog(self.version.system_log_level or "INFO")
+            JsonPlatformLog(self.version.system_log_level or "INFO", initialization_type)
             if self.version.log_format == "JSON"
             else TextPlatformLog()
         )
@@ -136,7 +138,7 @@ class ExecutionEnvironment:
             self._bind(work, self.version.timeout_s)
             self._write_start(work)
         else:
-            self._timer = self._loop.call_later(self._config.init_timeout_s, self._init_timed_out)
+            self._timer = self._loop.call_later(self._init_timeout_s, self._init_timed_out)
             self._init_started()
         try:
             runtime_api = await self._server.open(self._executor.runtime_api_host())
@@ -257,7 +259,14 @@ class ExecutionEnvironment:
             credentials=self._credentials(self.version),
             executor_variables=self._prepared.variables,
             endpoint_url=self._config.endpoint_url,
+            initialization_type=self.initialization_type,
         )
+
+    @property
+    def _init_timeout_s(self) -> float:
+        if self.initialization_type == "on-demand":
+            return self._config.init_timeout_s
+        return max(self._config.provisioned_init_timeout_s, self.version.timeout_s)
 
     def _init_started(self) -> None:
         version, name = self.version, self._prepared.runtime_version
@@ -280,7 +289,7 @@ class ExecutionEnvironment:
             self._hand_over(connection, self._work)
 
     def _init_timed_out(self) -> None:
-        message = f"Init phase timed out after {self._config.init_timeout_s:.2f} seconds"
+        message = f"Init phase timed out after {self._init_timeout_s:.2f} seconds"
         self._init_failed(InitFailure("Sandbox.Timedout", _error_body("Sandbox.Timedout", message), "timeout"))
 
     def _init_failed(self, failure: InitFailure) -> None:
@@ -428,11 +437,13 @@ class ExecutionEnvironment:
     def _exited(self, exited: asyncio.Future[ExitStatus]) -> None:
         if self.state is State.STOPPED or exited.cancelled():
             return
-        reason = _exit_reason(exited.result())
+        status = exited.result()
+        reason = _exit_reason(status)
         if self.state in (State.STARTING, State.INIT):
+            error_type = "Runtime.InvalidEntrypoint" if status.entry_point_error else "Runtime.ExitError"
             request_id = self._work.invocation.request_id if self._work else ""
             message = f"RequestId: {request_id} Error: {reason}"
-            self._init_failed(InitFailure("Runtime.ExitError", _error_body("Runtime.ExitError", message)))
+            self._init_failed(InitFailure(error_type, _error_body(error_type, message)))
         elif self._work is not None:
             request_id = self._work.invocation.request_id
             self._log.end_of_invocation()
@@ -458,6 +469,8 @@ class ExecutionEnvironment:
 
 def _exit_reason(status: ExitStatus) -> str:
     """AWS's words (recorded: `test_lambda_runtime_exit`, `test_lambda_runtime_wrapper_not_found`)."""
+    if status.entry_point_error is not None:
+        return status.entry_point_error
     if status.signal is not None:
         return f"Runtime exited with error: signal: {_SIGNALS.get(status.signal, f'signal {status.signal}')}"
     if status.code:

@@ -1,7 +1,6 @@
 """Answers who it runs as, and where."""
 
 import getpass
-import os
 import platform
 import pwd
 import stat

@@ -16,8 +16,8 @@ from lambda_runtime.types import FunctionVersion, Invocation
 class Exit(Exception):
     """Raised by a fake runtime to end its process."""
 
-    def __init__(self, code: int | None = 0, signal: int | None = None) -> None:
-        self.status = ExitStatus(code, signal)
+    def __init__(self, code: int | None = 0, signal: int | None = None, entry_point_error: str | None = None) -> None:
+        self.status = ExitStatus(code, signal, entry_point_error=entry_point_error)
 
 
 class RuntimeClient:

@@ -193,6 +193,20 @@ async def test_exit_in_init_is_reported_with_the_request_id(service: RuntimeServ
     }
 
 
+async def test_entry_point_that_cannot_be_executed_has_its_own_error(
+    service: RuntimeService, executor: FakeExecutor
+) -> None:
+    async def not_executable(client: RuntimeClient) -> None:
+        raise Exit(126, entry_point_error="fork/exec /var/task/bootstrap: exec format error")
+
+    executor.script = not_executable
+    await service.deploy(function_version(runtime="provided.al2023"))
+    assert json.loads((await service.invoke(invocation())).payload) == {
+        "errorType": "Runtime.InvalidEntrypoint",
+        "errorMessage": f"RequestId: {invocation().request_id} Error: fork/exec /var/task/bootstrap: exec format error",
+    }
+
+
 async def test_init_time_limit_then_timeout_of_the_function(executor: FakeExecutor, logs: Logs) -> None:
     async def never(client: RuntimeClient) -> None:
         await asyncio.Event().wait()
