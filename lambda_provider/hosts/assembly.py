@@ -59,6 +59,7 @@ def assemble(
         load_executor(executor, config),
         log_sink=_log_sink(host),
         credentials=lambda version: _credentials(host, version),
+        retry_policy=lambda invocation: provider.retry_policy(invocation),
     )
     provider = LambdaProvider(host, runtime, state_dir=state_dir)
     return Assembly(host, runtime, provider, LambdaWire(provider, validate=validate, account_of=account_of))

@@ -16,7 +16,7 @@ class Code:
     """The code of a version: an archive that the archive store keeps, or a container image in a registry.
 
     `sha256` is the hex digest of the zip file, or of the image's manifest; `size` the bytes of the zip file, 0 for an image,
-    and `unzipped_size` those of the files in it.
+    and `unzipped_size` those of the files in it. `signing_profile_version_arn` is who signed it, if it is trusted.
     """
 
     sha256: str
@@ -24,6 +24,7 @@ class Code:
     unzipped_size: int = 0
     image_uri: str | None = None
     source_kms_key_arn: str | None = None
+    signing_profile_version_arn: str | None = None
 
     @property
     def api_sha256(self) -> str:
@@ -155,6 +156,7 @@ class FunctionConfiguration:
             Timeout=self.timeout_s,
             MemorySize=self.memory_mib,
             CodeSha256=self.code.api_sha256,
+            SigningProfileVersionArn=self.code.signing_profile_version_arn,
             VpcConfig=self.vpc.describe() if self.vpc else None,
             DeadLetterConfig={"TargetArn": self.dead_letter_target_arn} if self.dead_letter_target_arn else None,
             Environment={"Variables": dict(self.environment)} if self.environment is not None else None,
@@ -171,6 +173,18 @@ class FunctionConfiguration:
             LoggingConfig=self.logging.describe(),
             **self.kept,
         )
+
+    @property
+    def tenant_isolated(self) -> bool:
+        """Every tenant has execution environments of its own, and every invoke names its tenant."""
+        return "TenancyConfig" in self.kept
+
+    @property
+    def capacity_provider_arn(self) -> str | None:
+        """The capacity provider whose instances the function runs on, or None for Lambda's own."""
+        config = self.kept.get("CapacityProviderConfig")
+        arn: str | None = config and config["LambdaManagedInstancesCapacityProviderConfig"]["CapacityProviderArn"]
+        return arn
 
     def runtime_version_arn(self, region: str) -> str:
         """The build of the runtime that is used: AWS names it by a hash; here one exists for each runtime and architecture."""

@@ -143,6 +143,8 @@ class Version:
             members["Description"] = self.description
         if self.number != LATEST and self.configuration.snap_start == "PublishedVersions":
             members["SnapStart"]["OptimizationStatus"] = "On"
+        if "RuntimeVersionConfig" in members:
+            members["RuntimeVersionConfig"] = {"RuntimeVersionArn": function.runtime_version_arn(self)}
         return members
 
 
@@ -250,6 +252,12 @@ class Function:
     def qualified_arn(self, qualifier: str | None) -> str:
         """The ARN with that qualifier, or without one."""
         return self.arn if qualifier is None else f"{self.arn}:{qualifier}"
+
+    def runtime_version_arn(self, version: Version) -> str:
+        """The build of the runtime that a version uses: the one that was chosen for it, or the one there is."""
+        managed = self.runtime_management.get(version.number)
+        chosen = managed.runtime_version_arn if managed is not None else None
+        return chosen or version.configuration.runtime_version_arn(self.region)
 
     def archives(self) -> dict[str, int]:
         """The code and layer archives that the versions use: bytes by SHA-256."""

@@ -208,7 +208,7 @@ def runtime_version(function: Function, version: Version, archives: ArchiveStore
         application_log_level=configuration.logging.application_log_level,
         system_log_level=configuration.logging.system_log_level,
         tracing_mode=configuration.tracing_mode,
-        runtime_version_arn=configuration.runtime_version_arn(function.region),
+        runtime_version_arn=function.runtime_version_arn(version),
         image_uri=configuration.code.image_uri,
         image_command=image.command if image else None,
         image_entry_point=image.entry_point if image else None,

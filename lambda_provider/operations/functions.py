@@ -7,14 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from lambda_provider.api import (
-    CodeSigningConfigNotFoundException,
     InvalidParameterValueException,
     ResourceConflictException,
 )
 from lambda_provider.context import RequestContext
 from lambda_provider.model.function import LATEST, Function, FunctionSettings, Version
 from lambda_provider.operations.code import CodeIntake
+from lambda_provider.operations.code_trust import CodeTrust
 from lambda_provider.operations.configuration import ConfigurationRules, require_zip_members
+from lambda_provider.operations.tagging import check_tags
 from lambda_provider.store.editor import FunctionEditor
 from lambda_provider.store.paging import page
 from lambda_provider.validation.names import resolve, resolve_new
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lambda_provider.api import shapes
 
 
-class FunctionOperations(CodeIntake, ConfigurationRules):
+class FunctionOperations(CodeIntake, CodeTrust, ConfigurationRules):
     """The life of a function."""
 
     def create_function(
@@ -36,19 +37,24 @@ class FunctionOperations(CodeIntake, ConfigurationRules):
         identity = resolve_new(context, request["FunctionName"])
         require_zip_members(request)
         tags = request.get("Tags", {})
-        if len(tags) > self.config.resource_tags:
-            raise InvalidParameterValueException("Number of tags exceeds resource tag limit.")
+        check_tags(tags, self.config.resource_tags)
         settings = FunctionSettings(
-            name=identity.name, account_id=identity.account_id, region=identity.region, tags=tags
+            name=identity.name,
+            account_id=identity.account_id,
+            region=identity.region,
+            tags=tags,
+            code_signing_config_arn=request.get("CodeSigningConfigArn") or None,
         )
         if self.store.find(identity.account_id, identity.region, identity.name) is not None:
             raise ResourceConflictException(f"Function already exist: {identity.name}")
-        if arn := request.get("CodeSigningConfigArn"):
-            self.require_code_signing_config(context, arn)
         package_type = request.get("PackageType", "Zip")
+        if signing := settings.code_signing_config_arn:
+            self.require_code_signing_config(context, signing, package_type)
         with self.accepted_code(context, package_type, request["Code"]) as code:
             self.require_code_storage(context, code.size)
+            code = self.trusted(context, signing, identity.name, code)
             configuration = self.new_configuration(context, identity.name, code, request)
+            self.require_trusted_layers(context, signing, identity.name, configuration.layers)
             with self.store.new_function(FunctionEditor.new(settings, configuration)) as function:
                 number = function.publish().number if request.get("Publish") else LATEST
                 self.deploy_on_commit(function, *function.function.all_versions())
@@ -125,16 +131,6 @@ class FunctionOperations(CodeIntake, ConfigurationRules):
             function.remove_version(number)
         self.deployments.retire(function.function, [number])
         return {"StatusCode": 204}
-
-    def require_code_signing_config(self, context: RequestContext, arn: str) -> None:
-        """Raise unless there is a code signing configuration of that ARN. Nothing creates them yet, so none exists.
-
-        Recorded: test_code_signing_not_found_excs.
-        """
-        raise CodeSigningConfigNotFoundException(
-            "The code signing configuration cannot be found. "
-            f"Check that the provided configuration is not deleted: {arn}."
-        )
 
     def deploy_on_commit(self, editor: FunctionEditor, *versions: Version) -> None:
         """Have versions prepared as soon as the unit of work is durable."""

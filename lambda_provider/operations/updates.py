@@ -38,6 +38,8 @@ class UpdateOperations(FunctionOperations):
             self.require_code_storage(context, max(0, code.size - old.code.size))
             architecture = request.get("Architectures", [old.architecture])[0]
             self.require_unzipped_size(code, old.layers)
+            signing = function.function.settings.code_signing_config_arn
+            code = self.trusted(context, signing, identity.name, code)
             configuration = replace(old, code=code, architecture=architecture)
             if request.get("DryRun"):
                 would_be = replace(function.latest, configuration=configuration)
@@ -58,6 +60,10 @@ class UpdateOperations(FunctionOperations):
         with self.store.function(identity) as function:
             function.require_revision(function.latest, request.get("RevisionId"))
             function.require_settled()
-            latest = function.update_latest(self.configured(context, function.latest.configuration, request))
+            configuration = self.configured(context, function.latest.configuration, request)
+            if "Layers" in request:
+                signing = function.function.settings.code_signing_config_arn
+                self.require_trusted_layers(context, signing, identity.name, configuration.layers)
+            latest = function.update_latest(configuration)
             self.deploy_on_commit(function, latest)
         return answer(latest.describe(function.function, function.arn))

@@ -18,6 +18,8 @@ from lambda_provider.api import (
     ResourceConflictException,
     ResourceNotFoundException,
 )
+from lambda_provider.model.capacity_provider import CapacityProvider
+from lambda_provider.model.code_signing import CodeSigningConfig
 from lambda_provider.model.function import LATEST, Function, Status
 from lambda_provider.model.layers import Layer
 from lambda_provider.store.archives import ArchiveGone, ArchiveStore
@@ -74,6 +76,9 @@ class Store:
         self._regions_lock = threading.Lock()
         self._tables: dict[str, ResourceTable[Any]] = {}
         self.layers = self._table("layer", Layer, Layer.archives)
+        self.code_signing_configs = self._table("code-signing-config", CodeSigningConfig)
+        self.capacity_providers = self._table("capacity-provider", CapacityProvider)
+        self._urls: dict[str, tuple[str, str, str]] = {}
         if journal is not None:
             self.load(journal)
 
@@ -91,6 +96,17 @@ class Store:
         if function is None:
             raise identity.not_found()
         return function
+
+    def url(self, url_id: str) -> tuple[Function, str] | None:
+        """The function with the URL of that id, and the qualifier that the URL is for. Takes no lock."""
+        function = self.find(*self._urls.get(url_id, ("", "", "")))
+        if function is None:
+            return None
+        return next(((function, qualifier) for qualifier, url in function.urls.items() if url.url_id == url_id), None)
+
+    def table(self, kind: str) -> ResourceTable[Any] | None:
+        """The table of the resources that are stored under that kind."""
+        return self._tables.get(kind)
 
     def functions(self, account_id: str, region: str, after: int = -1) -> Iterator[Function]:
         """The functions in order of creation, those behind a sequence number. Cheap to take a few from."""
@@ -192,7 +208,7 @@ class Store:
         functions = [_pending(function) for function in assemble(of_functions)]
         # What is new is counted on before what was here is let go: they may share archives.
         before = [function.archives() for function in self.all_functions()]
-        self._regions = {}
+        self._regions, self._urls = {}, {}
         for function in functions:
             self._adopt(function)
         for kind, table in self._tables.items():
@@ -240,6 +256,7 @@ class Store:
         state.order.append((function.settings.sequence, function.name))
         state.next_sequence = max(state.next_sequence, function.settings.sequence + 1)
         state.code_size += function.code_size()
+        self._index_urls(None, function)
 
     def _commit(self, slot: _Slot, editor: FunctionEditor, *, created: bool = False) -> None:
         """Make the editor's value durable, then visible. The one way by which a stored function changes."""
@@ -259,6 +276,7 @@ class Store:
         with state.lock:
             slot.value = new
             state.code_size += new.code_size() - (old.code_size() if old is not None else 0)
+            self._index_urls(old, new)
             if created:
                 insort(state.order, (new.settings.sequence, new.name))
         if old is not None:
@@ -276,8 +294,19 @@ class Store:
                 del state.slots[function.name]
                 del state.order[bisect_left(state.order, (function.settings.sequence, function.name))]
                 state.code_size -= function.code_size()
+                self._index_urls(function, None)
             self.archives.release(function.archives())
             return function
+
+    def _index_urls(self, old: Function | None, new: Function | None) -> None:
+        before, after = (function.urls if function is not None else {} for function in (old, new))
+        if before is after:
+            return
+        for url in before.values():
+            self._urls.pop(url.url_id, None)
+        if new is not None:
+            address = (new.account_id, new.region, new.name)
+            self._urls.update({url.url_id: address for url in after.values()})
 
     def _record(self, old: Function | None, new: Function | None) -> None:
         if self._journal is not None:
