@@ -40,8 +40,8 @@ class Shape:
     bound the value of a number, the length of a string or blob, and the size of a list or map. `element` is the shape of a
     list's elements or a map's values, `key` that of a map's keys. `payload` names the member that is the whole body.
 
-    Two things that botocore's model does not have come from our patches: `sparse`, a list or map that takes nulls, and an
-    `enum` on a list, which bounds its elements together.
+    Three things that botocore's model does not have come from our patches: `sparse`, a list or map that takes nulls, an
+    `enum` on a list, which bounds its elements together, and `unnamed`, values that are taken beside those of the `enum`.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Shape:
     max: float | None = None
     pattern: str | None = None
     enum: tuple[str, ...] | None = None
+    unnamed: tuple[str, ...] = ()
     payload: str | None = None
     event_stream: bool = False
     streaming: bool = False
@@ -144,6 +145,7 @@ def _shape(name: str, definition: Mapping[str, Any]) -> Shape:
         max=definition.get("max"),
         pattern=definition.get("pattern"),
         enum=tuple(definition["enum"]) if "enum" in definition else None,
+        unnamed=tuple(definition.get("unnamed", ())),
         payload=definition.get("payload"),
         event_stream=definition.get("eventstream", False),
         streaming=definition.get("streaming", False),

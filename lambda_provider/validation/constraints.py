@@ -217,7 +217,7 @@ def _enum(shape: Shape) -> Iterable[Constraint]:
     if shape.enum is None:
         return
     phrase = f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
-    values = frozenset(shape.enum)
+    values = frozenset(shape.enum + shape.unnamed)
     if shape.type == "list":
         # Not in botocore's model: the server constrains some lists as a whole (test_layer_exceptions).
         yield Constraint(phrase, values.issuperset)
