@@ -13,7 +13,8 @@ class ProviderConfig:
 
     The limits are AWS's quotas (lambda/latest/dg/gettingstarted-limits.html) or the numbers in recorded error messages, in
     bytes where nothing else is said. `settle_s` is how long a finished change stays Pending or InProgress when nobody asks
-    for it, and `reader_patience_s` how long a reader waits for a preparation that is not finished.
+    for it, and `reader_patience_s` how long a reader waits for a preparation that is not finished. `enforce_permissions`
+    refuses invokes from other accounts and by services that no policy of the function allows.
     """
 
     concurrent_executions: int = 1000
@@ -29,6 +30,7 @@ class ProviderConfig:
     resource_tags: int = 50
     settle_s: float = 0.3
     reader_patience_s: float = 1.0
+    enforce_permissions: bool = False
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, str]) -> ProviderConfig:
@@ -57,6 +59,13 @@ def _milliseconds(text: str) -> float:
     return _count(text) / 1000
 
 
+def _switch(text: str) -> bool:
+    known = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
+    if text.lower() not in known:
+        raise ValueError("must be one of 1, true, on, 0, false, off")
+    return known[text.lower()]
+
+
 _SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "LAMBDA_LIMITS_CONCURRENT_EXECUTIONS": ("concurrent_executions", _count),
     "LAMBDA_LIMITS_MINIMUM_UNRESERVED_CONCURRENCY": ("minimum_unreserved_concurrency", _count),
@@ -68,4 +77,5 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "LAMBDA_LIMITS_MAX_FUNCTION_PAYLOAD_SIZE_BYTES": ("payload_size", _count),
     "LAMBDA_LIMITS_MAX_EVENT_PAYLOAD_SIZE_BYTES": ("event_payload_size", _count),
     "LAMBDA_SETTLE_MS": ("settle_s", _milliseconds),
+    "LAMBDA_ENFORCE_PERMISSIONS": ("enforce_permissions", _switch),
 }

@@ -8,6 +8,21 @@ DEFAULT_ACCOUNT_ID = "000000000000"
 DEFAULT_REGION = "us-east-1"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, for policies that are to be evaluated.
+
+    An identity of an account: `arn` is None where only the account is known. Or a service, by its principal
+    (`s3.amazonaws.com`), that calls for a resource (`source_arn`) of an account. Neither is an anonymous caller.
+    """
+
+    account_id: str | None = None
+    arn: str | None = None
+    service: str | None = None
+    source_arn: str | None = None
+    source_account: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RequestContext:
     """The caller's account and region, and the id of this request.
@@ -15,7 +30,8 @@ class RequestContext:
     `account_id` is 12 digits and `region` a name such as `eu-west-1`, both from the request's SigV4 credential scope.
     `request_id` is a lower-case UUID and becomes the `x-amzn-RequestId` header and, for an invoke, the function's own
     request id. `access_key_id` is None for an unsigned request. `endpoint_url` is the scheme and authority that the client
-    used, for URLs in responses that have to lead back here (code locations).
+    used, for URLs in responses that have to lead back here (code locations). `caller` is there if the host knows more of who
+    asks than the account.
     """
 
     account_id: str
@@ -25,6 +41,7 @@ class RequestContext:
     access_key_id: str | None = None
     endpoint_url: str | None = None
     trace_header: str | None = None
+    caller: Caller | None = None
 
     @property
     def partition(self) -> str:

@@ -10,6 +10,7 @@ from lambda_provider.config import ProviderConfig
 from lambda_provider.host import Host
 from lambda_provider.operations.account import AccountOperations
 from lambda_provider.operations.aliases import AliasOperations
+from lambda_provider.operations.authorization import Authorizer
 from lambda_provider.operations.capacity_providers import CapacityProviderOperations
 from lambda_provider.operations.code_locations import CodeLocations, LocationError
 from lambda_provider.operations.code_signing import CodeSigningOperations
@@ -88,6 +89,7 @@ class LambdaProvider(
             patience_s=self.config.reader_patience_s,
         )
         self.code_locations = CodeLocations()
+        self.authorizer = Authorizer(host) if self.config.enforce_permissions else None
 
     # Life
 

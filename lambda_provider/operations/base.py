@@ -5,6 +5,7 @@ from __future__ import annotations
 from lambda_provider.config import ProviderConfig
 from lambda_provider.host import Host
 from lambda_provider.model.function import Function, Version
+from lambda_provider.operations.authorization import Authorizer
 from lambda_provider.operations.code_locations import CodeLocations
 from lambda_provider.operations.deployment import Deployments
 from lambda_provider.store.archives import ArchiveStore
@@ -23,6 +24,7 @@ class Operations:
     archives: ArchiveStore
     deployments: Deployments
     code_locations: CodeLocations
+    authorizer: Authorizer | None
 
     def look_up(self, identity: FunctionId) -> tuple[Function, Version]:
         """The function and the version that the qualifier names, or ResourceNotFoundException."""

@@ -137,6 +137,9 @@ class InvokeOperations(Operations):
         A version that is being prepared is waited for, so an invoke right after a change runs what was changed.
         """
         identity = resolve(context, name, qualifier)
+        if self.authorizer is not None:
+            found = self.store.find(identity.account_id, identity.region, identity.name)
+            await self.authorizer.require_invoke(context, found, identity)
         function, version = self._choose(identity)
         if not version.status.settled:
             try:
