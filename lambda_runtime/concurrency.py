@@ -1,5 +1,7 @@
-"""Who may run now: the account's pool in a region, and what functions reserve from it.
+"""Who may run now: the account's pool in a region, and what functions reserve from it or have provisioned.
 
+Provisioned concurrency counts towards the reserve of its function, or else is taken from what the account has unreserved:
+https://docs.aws.amazon.com/lambda/latest/dg/provisioned-concurrency.html
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
 """
 
@@ -17,13 +19,24 @@ ACCOUNT_LIMIT_EXCEEDED = "ConcurrentInvocationLimitExceeded"
 
 @dataclass(slots=True)
 class _Pool:
-    """The concurrency of one account in one region. Counts are invocations in flight."""
+    """The concurrency of one account in one region. Counts are invocations in flight, on demand where nothing else is said."""
 
+    unreserved: int
+    """What functions without a reserve may use together, on demand."""
     unreserved_in_use: int = 0
     reserved: dict[str, int] = field(default_factory=dict)
     """Function ARN -> reserved concurrency."""
     in_use: dict[str, int] = field(default_factory=dict)
     """Function ARN -> invocations in flight; no entry when there are none."""
+    provisioned: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Function ARN -> version ARN -> provisioned concurrency; no entry when there is none."""
+    provisioned_in_use: dict[str, int] = field(default_factory=dict)
+    """Function ARN -> invocations in flight on provisioned concurrency; no entry when there are none."""
+
+    def provisioned_for(self, function_arn: str) -> int:
+        """The provisioned concurrency of all versions of a function."""
+        versions = self.provisioned.get(function_arn)
+        return sum(versions.values()) if versions else 0
 
 
 class ConcurrencyTracker:
@@ -41,12 +54,12 @@ class ConcurrencyTracker:
         key = (version.account_id, version.region)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = _Pool()
+            pool = self._pools[key] = _Pool(self.limit)
         return pool
 
     def set_reserved(self, account_id: str, region: str, function_arn: str, reserved: int | None) -> None:
         """Reserve a part of the pool for a function, or give it back with None. 0 lets nothing run."""
-        pool = self._pools.setdefault((account_id, region), _Pool())
+        pool = self._pools.setdefault((account_id, region), _Pool(self.limit))
         running = pool.in_use.get(function_arn, 0)
         was_reserved = function_arn in pool.reserved
         if reserved is None:
@@ -55,10 +68,25 @@ class ConcurrencyTracker:
         else:
             pool.reserved[function_arn] = reserved
             pool.unreserved_in_use -= 0 if was_reserved else running
+        self._count_unreserved(pool)
+        self.on_release(function_arn)
+
+    def set_provisioned(self, version: FunctionVersion, count: int) -> None:
+        """Take concurrency out of the function's reserve, or the unreserved pool, for what a version has provisioned."""
+        pool = self._pool(version)
+        function_arn = version.function_arn
+        versions = pool.provisioned.get(function_arn, {})
+        if versions.get(version.arn, 0) == count:
+            return
+        others = {arn: number for arn, number in versions.items() if arn != version.arn}
+        pool.provisioned[function_arn] = {**others, version.arn: count} if count else others
+        if not pool.provisioned[function_arn]:
+            del pool.provisioned[function_arn]
+        self._count_unreserved(pool)
         self.on_release(function_arn)
 
     def acquire(self, version: FunctionVersion) -> None:
-        """Take a slot for one invocation.
+        """Take a slot for one invocation on demand.
 
         Raises Throttled with the model's ThrottleReason when the function's reserve or the unreserved pool is used up.
         """
@@ -67,10 +95,10 @@ class ConcurrencyTracker:
         running = pool.in_use.get(function_arn, 0)
         reserved = pool.reserved.get(function_arn) if pool.reserved else None
         if reserved is not None:
-            if running >= reserved:
+            if running >= (reserved - pool.provisioned_for(function_arn) if pool.provisioned else reserved):
                 raise Throttled(RESERVED_LIMIT_EXCEEDED)
         else:
-            if pool.unreserved_in_use >= self.limit - (sum(pool.reserved.values()) if pool.reserved else 0):
+            if pool.unreserved_in_use >= pool.unreserved:
                 raise Throttled(ACCOUNT_LIMIT_EXCEEDED)
             pool.unreserved_in_use += 1
         pool.in_use[function_arn] = running + 1
@@ -88,7 +116,37 @@ class ConcurrencyTracker:
             pool.unreserved_in_use -= 1
         self.on_release(function_arn)
 
+    def acquire_provisioned(self, version: FunctionVersion) -> None:
+        """Count an invocation that has a slot of its version's provisioned concurrency.
+
+        Raises Throttled when the function's reserve is used up all the same, by invocations on demand that began before.
+        """
+        pool = self._pool(version)
+        function_arn = version.function_arn
+        running = pool.provisioned_in_use.get(function_arn, 0)
+        reserved = pool.reserved.get(function_arn)
+        if reserved is not None and running + pool.in_use.get(function_arn, 0) >= reserved:
+            raise Throttled(RESERVED_LIMIT_EXCEEDED)
+        pool.provisioned_in_use[function_arn] = running + 1
+
+    def release_provisioned(self, version: FunctionVersion) -> None:
+        """Such an invocation is over."""
+        pool = self._pool(version)
+        function_arn = version.function_arn
+        running = pool.provisioned_in_use[function_arn] - 1
+        if running:
+            pool.provisioned_in_use[function_arn] = running
+        else:
+            del pool.provisioned_in_use[function_arn]
+        self.on_release(function_arn)
+
+    def _count_unreserved(self, pool: _Pool) -> None:
+        provisioned = sum(
+            pool.provisioned_for(function_arn) for function_arn in pool.provisioned if function_arn not in pool.reserved
+        )
+        pool.unreserved = self.limit - sum(pool.reserved.values()) - provisioned
+
     def in_use(self, account_id: str, region: str) -> int:
         """Invocations in flight in that account and region."""
         pool = self._pools.get((account_id, region))
-        return sum(pool.in_use.values()) if pool else 0
+        return sum(pool.in_use.values()) + sum(pool.provisioned_in_use.values()) if pool else 0

@@ -12,16 +12,20 @@ class RuntimeConfig:
     """Settings of a `RuntimeService` and its executor.
 
     `idle_timeout_s` is how long an environment stays warm without work. `init_timeout_s` is AWS's limit on the init phase of
-    an on-demand environment (10 s: lambda/latest/dg/lambda-runtime-environment.md). `concurrency_limit` is the account's pool
-    in a region. `cache_dir` holds unpacked code; None means a temporary directory that is removed on stop.
-    `runtime_mismatch` says what happens when the exact interpreter of a runtime is missing: `warn` runs the nearest one and
-    says so in the function's log, `error` fails the version. `clock_rate` is how much faster than the machine's the clock of
-    retries and event ages runs. `isolation` is `auto` (what the machine allows) or `none`.
+    an on-demand environment (10 s: lambda/latest/dg/lambda-runtime-environment.md), and `provisioned_init_timeout_s` that of
+    one with provisioned concurrency unless the function's own timeout is longer (130 s, the same page).
+    `provisioning_delay_s` is how long an allocation of provisioned concurrency waits before it begins (AWS: a minute or two).
+    `concurrency_limit` is the account's pool in a region. `cache_dir` holds unpacked code; None means a temporary directory
+    that is removed on stop. `runtime_mismatch` says what happens when the exact interpreter of a runtime is missing: `warn`
+    runs the nearest one and says so in the function's log, `error` fails the version. `clock_rate` is how much faster than
+    the machine's the clock of retries and event ages runs. `isolation` is `auto` (what the machine allows) or `none`.
     """
 
     endpoint_url: str | None = None
     idle_timeout_s: float = 600.0
     init_timeout_s: float = 10.0
+    provisioned_init_timeout_s: float = 130.0
+    provisioning_delay_s: float = 0.3
     shutdown_timeout_s: float = 2.0
     concurrency_limit: int = 1000
     max_response_bytes: int = 6_291_556
@@ -64,6 +68,10 @@ def _count(text: str) -> int:
     return number
 
 
+def _milliseconds(text: str) -> float:
+    return _count(text) / 1000
+
+
 def _one_of(*words: str):  # type: ignore[no-untyped-def]
     def convert(text: str) -> str:
         if text not in words:
@@ -76,6 +84,7 @@ def _one_of(*words: str):  # type: ignore[no-untyped-def]
 _SETTINGS = {
     "LAMBDA_KEEPALIVE_S": ("idle_timeout_s", _positive),
     "LAMBDA_INIT_TIMEOUT_S": ("init_timeout_s", _positive),
+    "LAMBDA_SETTLE_MS": ("provisioning_delay_s", _milliseconds),
     "LAMBDA_LIMITS_CONCURRENT_EXECUTIONS": ("concurrency_limit", _count),
     "LAMBDA_CACHE_DIR": ("cache_dir", Path),
     "LAMBDA_RUNTIME_MISMATCH": ("runtime_mismatch", _one_of("warn", "error")),

@@ -93,7 +93,8 @@ class TextPlatformLog:
 class JsonPlatformLog:
     """Platform events of functions with `LogFormat: JSON`, filtered by the system log level."""
 
-    def __init__(self, system_log_level: str = "INFO") -> None:
+    def __init__(self, system_log_level: str = "INFO", initialization_type: str = "on-demand") -> None:
+        self._initialization_type = initialization_type
         self._threshold = _LEVELS.get(system_log_level, 20)
 
     def _event(self, level: str, moment: float, kind: str, record: dict[str, Any]) -> str | None:
@@ -103,7 +104,7 @@ class JsonPlatformLog:
 
     def init_start(self, moment: float, runtime_version: str, runtime_arn: str, version: str) -> str | None:
         record = {
-            "initializationType": "on-demand",
+            "initializationType": self._initialization_type,
             "phase": "init",
             "runtimeVersion": runtime_version,
             "runtimeVersionArn": runtime_arn,
@@ -113,7 +114,7 @@ class JsonPlatformLog:
 
     def init_report(self, moment: float, duration_ms: float, phase: str, status: str, error: str | None) -> str | None:
         record: dict[str, Any] = {
-            "initializationType": "on-demand",
+            "initializationType": self._initialization_type,
             "phase": phase,
             "status": status,
             "metrics": {"durationMs": round(duration_ms, 3)},

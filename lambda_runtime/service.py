@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
+from lambda_runtime.allocations import Allocations
 from lambda_runtime.clock import Clock, ScaledClock, SystemClock
 from lambda_runtime.concurrency import ConcurrencyTracker
 from lambda_runtime.config import RuntimeConfig
@@ -17,6 +18,7 @@ from lambda_runtime.errors import ServiceStopped, VersionFailed, VersionNotDeplo
 from lambda_runtime.event_queue import EventQueue, Outcome, QueuedEvent, RetryPolicy
 from lambda_runtime.executors.base import RuntimeExecutor
 from lambda_runtime.logs import LogSink
+from lambda_runtime.provisioned import INIT_FAILURE, Allocation, ProvisionedStatus
 from lambda_runtime.types import FunctionVersion, Invocation, InvocationResult
 from lambda_runtime.version_manager import VersionManager
 from lambda_runtime.work import Work
@@ -58,6 +60,7 @@ class RuntimeService:
         self.events = EventQueue(self.invoke, self.clock, retry_policy, on_outcome)
         self.concurrency = ConcurrencyTracker(config.concurrency_limit, self.events.slot_released)
         self._managers: dict[str, VersionManager] = {}
+        self._allocations = Allocations(self._set_provisioned_target, self._provisioned_on)
         self._drained: set[VersionManager] = set()
         self._without_runtime: dict[str, VersionFailed] = {}
         self._deploying: dict[str, asyncio.Future[None]] = {}
@@ -85,6 +88,7 @@ class RuntimeService:
         for manager in [*self._managers.values(), *self._drained]:
             manager.stop()
         self._managers.clear()
+        self._allocations.clear()
         await asyncio.gather(*self._releases, return_exceptions=True)
         await self.executor.stop()
 
@@ -106,6 +110,7 @@ class RuntimeService:
             old = self._managers.pop(version.arn, None)
             if manager is not None:
                 self._managers[version.arn] = manager
+                manager.provisioned.set_target(self._allocations.target(version.arn), at_once=True)
             if old is not None:
                 self._drain(old)
         finally:
@@ -119,6 +124,20 @@ class RuntimeService:
         manager = self._managers.pop(arn, None)
         if manager is not None:
             self._drain(manager)
+            self.concurrency.set_provisioned(manager.version, 0)
+        self._allocations.version_retired(arn)
+
+    def set_provisioned(self, name: str, versions: Mapping[str, int]) -> None:
+        """Keep environments of versions initialised: how many, by the version's ARN.
+
+        `name` stands for the request: calling again replaces it, an empty mapping ends it. A version need not be deployed yet.
+        On the service's loop only.
+        """
+        self._allocations.request(name, versions)
+
+    def provisioned(self, name: str) -> ProvisionedStatus | None:
+        """How far such a request is; None if there is none. On the service's loop only."""
+        return self._allocations.status(name)
 
     async def invoke(self, invocation: Invocation) -> InvocationResult:
         """Run a version and return what it answered; for a streamed response, as soon as it begins.
@@ -130,11 +149,19 @@ class RuntimeService:
         if manager is None:
             manager = await self._deployed(invocation.version_arn)
         version = manager.version
-        self.concurrency.acquire(version)
+        provisioned = manager.provisioned
+        ahead = provisioned.in_use < provisioned.capacity
+        if ahead:
+            self.concurrency.acquire_provisioned(version)
+        else:
+            self.concurrency.acquire(version)
         if invocation.trace_header is None:
             invocation.trace_header = new_trace_header()
         answered: asyncio.Future[InvocationResult] = asyncio.get_running_loop().create_future()
-        manager.submit(Work(invocation, answered, lambda: self.concurrency.release(version)))
+        if ahead:
+            provisioned.submit(Work(invocation, answered, lambda: self._release_provisioned(manager)))
+        else:
+            manager.submit(Work(invocation, answered, lambda: self.concurrency.release(version)))
         return await answered
 
     async def enqueue(self, invocation: Invocation) -> None:
@@ -148,7 +175,7 @@ class RuntimeService:
 
     def environment_count(self) -> int:
         """Environments that exist now, in any state."""
-        return sum(len(manager.environments) for manager in [*self._managers.values(), *self._drained])
+        return sum(manager.environment_count for manager in [*self._managers.values(), *self._drained])
 
     async def _deployed(self, arn: str) -> VersionManager:
         while (deploying := self._deploying.get(arn)) is not None:
@@ -171,8 +198,35 @@ class RuntimeService:
             self._without_runtime[version.arn] = error
             return None
         return VersionManager(
-            prepared, self.executor, self.config, self._log_sink, self._credentials, self._manager_drained
+            prepared,
+            self.executor,
+            self.config,
+            self._log_sink,
+            self._credentials,
+            self._manager_drained,
+            self._provisioned_changed,
         )
+
+    def _release_provisioned(self, manager: VersionManager) -> None:
+        manager.provisioned.release()
+        self.concurrency.release_provisioned(manager.version)
+
+    def _set_provisioned_target(self, arn: str, target: int) -> None:
+        if (manager := self._managers.get(arn)) is not None:
+            manager.provisioned.set_target(target)
+
+    def _provisioned_on(self, arn: str) -> ProvisionedStatus:
+        if (manager := self._managers.get(arn)) is not None:
+            return manager.provisioned.status
+        if arn in self._without_runtime:
+            return ProvisionedStatus(Allocation.FAILED, reason=INIT_FAILURE)
+        return ProvisionedStatus()
+
+    def _provisioned_changed(self, manager: VersionManager) -> None:
+        arn = manager.version.arn
+        if self._managers.get(arn) is manager:
+            self.concurrency.set_provisioned(manager.version, manager.provisioned.capacity)
+            self._allocations.version_changed(arn)
 
     def _drain(self, manager: VersionManager) -> None:
         self._drained.add(manager)

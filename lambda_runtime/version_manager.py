@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from lambda_runtime.config import RuntimeConfig
-from lambda_runtime.environment import ExecutionEnvironment, InitFailure, State
+from lambda_runtime.environment import EnvironmentOwner, ExecutionEnvironment, InitFailure, State
 from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped
 from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
 from lambda_runtime.logs import LogSink
+from lambda_runtime.provisioned import INITIALIZATION_TYPE, ProvisionedEnvironments
 from lambda_runtime.types import FunctionVersion
 from lambda_runtime.work import Work
 
@@ -25,6 +26,8 @@ class VersionManager:
     Whichever environment is ready first takes the oldest waiting work, whether it was just started or just got free. Idle
     environments are used last-in-first-out, so surplus ones age and are stopped after `idle_timeout_s`.
 
+    These are the environments on demand; those with provisioned concurrency, `provisioned`, have rules of their own.
+
     Owned by the RuntimeService, touched only on the runtime loop; hence no locks. After `drain` it takes no new work, finishes
     what it has, and calls `on_drained` when its last environment is gone.
     """
@@ -37,6 +40,7 @@ class VersionManager:
         log_sink: LogSink,
         credentials: Callable[[FunctionVersion], Mapping[str, str]],
         on_drained: Callable[[VersionManager], None],
+        on_provisioned: Callable[[VersionManager], None] = lambda manager: None,
     ) -> None:
         self.version = prepared.version
         self.prepared = prepared
@@ -46,6 +50,7 @@ class VersionManager:
         self._log_sink = log_sink
         self._credentials = credentials
         self._on_drained = on_drained
+        self._on_provisioned = on_provisioned
         self._loop = asyncio.get_running_loop()
         self._idle: list[ExecutionEnvironment] = []
         self._pending: deque[Work] = deque()
@@ -55,6 +60,14 @@ class VersionManager:
         self._drained = False
         self._idle_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.provisioned = ProvisionedEnvironments(
+            self._new_provisioned, config.provisioning_delay_s, self._provisioned_changed, self._start_environment
+        )
+
+    @property
+    def environment_count(self) -> int:
+        """Environments that exist now, in any state."""
+        return len(self.environments) + len(self.provisioned.environments)
 
     @property
     def idle_count(self) -> int:
@@ -79,6 +92,7 @@ class VersionManager:
     def drain(self) -> None:
         """Take no more work, stop what idles, finish what runs."""
         self._draining = True
+        self.provisioned.drain()
         for environment in [environment for environment in self.environments if environment.state is State.READY]:
             environment.stop()
         self._check_drained()
@@ -90,6 +104,7 @@ class VersionManager:
             self._idle_timer.cancel()
         while self._pending:
             self._pending.popleft().fail(ServiceStopped("the service is stopping"))
+        self.provisioned.stop()
         for environment in list(self.environments):
             environment.stop()
         for task in self._tasks:
@@ -146,6 +161,15 @@ class VersionManager:
         for _ in range(len(self._pending) - self._starting - expected):
             self._start_environment(None)
 
+    def _new_provisioned(self, owner: EnvironmentOwner) -> ExecutionEnvironment:
+        return ExecutionEnvironment(
+            self.prepared, self._executor, self._config, owner, self._log_sink, self._credentials, INITIALIZATION_TYPE
+        )
+
+    def _provisioned_changed(self) -> None:
+        self._on_provisioned(self)
+        self._check_drained()
+
     def _start_environment(self, work: Work | None) -> None:
         environment = ExecutionEnvironment(
             self.prepared, self._executor, self._config, self, self._log_sink, self._credentials
@@ -175,7 +199,7 @@ class VersionManager:
             self._idle_timer = self._loop.call_at(due, self._stop_idle)
 
     def _check_drained(self) -> None:
-        if self._draining and not self._drained and not self.environments and not self._pending:
+        if self._draining and not self._drained and not self.environment_count and not self._pending:
             self._drained = True
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
