@@ -44,7 +44,17 @@ _REASONS |= {405: b"Method Not Allowed", 413: b"Payload Too Large", 500: b"Inter
 class RuntimeApiConnection(asyncio.Protocol):
     """Parses requests and writes responses. Touched only on the runtime loop."""
 
-    __slots__ = ("_exchange", "_headers", "_keep_alive", "_parser", "_router", "_trailers", "_transport", "_url")
+    __slots__ = (
+        "_acknowledgement",
+        "_exchange",
+        "_headers",
+        "_keep_alive",
+        "_parser",
+        "_router",
+        "_trailers",
+        "_transport",
+        "_url",
+    )
 
     def __init__(self, router: Router) -> None:
         self._router = router
@@ -52,6 +62,7 @@ class RuntimeApiConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._exchange: Exchange | None = None
         self._keep_alive = True
+        self._acknowledgement: bytes | None = None
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._trailers: list[tuple[bytes, bytes]] | None = None
@@ -115,6 +126,7 @@ class RuntimeApiConnection(asyncio.Protocol):
 
     def reply(self, status: int, headers: bytes, body: bytes) -> None:
         """Write a whole response. `headers` are complete lines, each ended by CRLF. Ignored when the client is gone."""
+        self._write_acknowledgement()
         self._exchange = None
         if self._transport is not None:
             reason = _REASONS.get(status, b"")
@@ -126,8 +138,17 @@ class RuntimeApiConnection(asyncio.Protocol):
                 self._close()
 
     def acknowledge(self, body: bytes) -> None:
-        """Reply 202 when the loop has done what is waiting already: the caller's answer leaves before the runtime's."""
-        asyncio.get_running_loop().call_soon(self.reply, 202, b"", body)
+        """Reply 202 when the loop has done what is waiting already: the caller's answer leaves before the runtime's.
+
+        A client that has sent its next request in the meantime still gets the two answers in their order.
+        """
+        self._acknowledgement = body
+        asyncio.get_running_loop().call_soon(self._write_acknowledgement)
+
+    def _write_acknowledgement(self) -> None:
+        body, self._acknowledgement = self._acknowledgement, None
+        if body is not None:
+            self.reply(202, b"", body)
 
     def pause(self) -> None:
         """Read no more from this client for now: its reader is slower than it is."""

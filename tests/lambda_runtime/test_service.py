@@ -285,6 +285,32 @@ async def test_runtime_api_refuses_a_wrong_request_id_and_a_second_answer(
     assert statuses == [400, 202, 403]
 
 
+async def test_answers_to_requests_sent_ahead_come_in_their_order(
+    service: RuntimeService, executor: FakeExecutor
+) -> None:
+    statuses: list[int] = []
+
+    async def hurry(client: RuntimeClient) -> None:
+        request_id, _, _ = await client.next()
+        path = f"/2018-06-01/runtime/invocation/{request_id}/response".encode()
+        client.writer.write(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1" % path)
+        client.writer.write(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
+        statuses.append((await client.response())[0])
+        status, headers, _ = await client.response()
+        statuses.append(status)
+        await client.respond(headers["lambda-runtime-aws-request-id"], b"2")
+        await client.next()
+
+    async def never_ready(client: RuntimeClient) -> None:
+        await asyncio.Event().wait()
+
+    executor.scripts = [hurry, never_ready]
+    await service.deploy(function_version())
+    results = await asyncio.gather(service.invoke(invocation()), service.invoke(invocation()))
+    assert [result.payload for result in results] == [b"1", b"2"]
+    assert statuses == [202, 200]
+
+
 async def test_client_that_closes_its_connection_after_each_request_is_served(
     service: RuntimeService, executor: FakeExecutor
 ) -> None:

@@ -182,7 +182,8 @@ class ProcessExecutor:
         return await asyncio.shield(task)
 
     async def _launch(self, interpreter: Interpreter | None) -> ForkServer:
-        files = layout.runtime_files(interpreter)
+        compiled = self._config.settings.get("LAMBDA_PYTHON_CLIENT") == "compiled"
+        files = layout.runtime_files(interpreter, prefer_compiled=compiled)
         python = interpreter.executable if interpreter and interpreter.family == "python" else Path(sys.executable)
         if self._isolated:
             plan = layout.isolated_plan(

@@ -59,10 +59,11 @@ class RuntimeFiles:
     compiled_client: bool = False
 
 
-def runtime_files(interpreter: Interpreter | None) -> RuntimeFiles:
+def runtime_files(interpreter: Interpreter | None, *, prefer_compiled: bool = False) -> RuntimeFiles:
     """The runtime client for an interpreter; nothing for an OS-only runtime, which brings its own.
 
-    A Python that is not ours cannot load the compiled part of awslambdaric and gets a stand-in written in Python.
+    awslambdaric's compiled part is replaced by ours, which is faster (docs/decisions/0003-python-transport.md) and the same for every
+    version of Python. With `prefer_compiled` the Python that we run on, which can load it, gets the original.
     """
     if interpreter is None:
         return RuntimeFiles({})
@@ -70,7 +71,7 @@ def runtime_files(interpreter: Interpreter | None) -> RuntimeFiles:
         return RuntimeFiles({path.name: path for path in (HERE / "runtimes" / "nodejs").iterdir()})
     entries = {"bootstrap.py": HERE / "zygote" / "python_runtime.py"}
     names = _CLIENT if interpreter.version[:2] < _SDK_OLDEST_PYTHON else (*_CLIENT, *_SDK)
-    compiled = is_own(interpreter)
+    compiled = prefer_compiled and is_own(interpreter)
     for name in (*names, _COMPILED_CLIENT) if compiled else names:
         if path := _installed(name):
             entries[path.name] = path
