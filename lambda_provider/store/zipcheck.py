@@ -16,7 +16,10 @@ from pathlib import PurePosixPath
 from lambda_provider.api import InvalidParameterValueException
 
 _CHUNK = 1 << 20
-_LINK_TARGET_MAX = 4096
+_PATH_MAX = 4096
+_NAME_MAX = 255
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What zip tools write. Others let a few bytes ask for gigabytes of memory (LZMA's dictionary), or fail in ways of their own."""
 
 
 def check(archive: bytes, *, unzipped_limit: int) -> int:
@@ -41,34 +44,60 @@ def check(archive: bytes, *, unzipped_limit: int) -> int:
 
 def _check_names(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> None:
     seen: set[PurePosixPath] = set()
-    links: dict[PurePosixPath, PurePosixPath] = {}
+    links: _Tree = {}
     for member in members:
         path = _inside(member.orig_filename)
+        if member.compress_type not in _METHODS:
+            raise _could_not_unzip()
         if member.is_dir():
             continue
         if path in seen:
             raise _could_not_unzip()
         seen.add(path)
         if stat.S_ISLNK(member.external_attr >> 16):
-            if member.file_size > _LINK_TARGET_MAX:
+            if member.file_size > _PATH_MAX:
                 raise _could_not_unzip()
-            links[path] = _link_target(path, opened.read(member).decode("utf-8"))
+            _check_link_target(path, opened.read(member).decode("utf-8"))
+            _plant(links, path)
     for path in seen:
         # A member below a link would be written to where the link points.
-        if not links.keys().isdisjoint(path.parents):
+        if _passes_an_end(links, path):
             raise _could_not_unzip()
 
 
 def _inside(name: str) -> PurePosixPath:
     """The path of a member below the directory it is unpacked into."""
+    if not name or "\0" in name or len(name) > _PATH_MAX:
+        raise _could_not_unzip()
     path = PurePosixPath(name)
-    if "\0" in name or path.is_absolute() or ".." in path.parts:
+    if path.is_absolute() or ".." in path.parts or any(len(part.encode()) > _NAME_MAX for part in path.parts):
         raise _could_not_unzip()
     return path
 
 
-def _link_target(path: PurePosixPath, target: str) -> PurePosixPath:
-    """What a symbolic link points to, which must be below the directory that the archive is unpacked into."""
+_Tree = dict[str, "_Tree"]
+"""Paths by their parts; an empty part is the end of one."""
+
+
+def _plant(tree: _Tree, path: PurePosixPath) -> None:
+    for part in path.parts:
+        tree = tree.setdefault(part, {})
+    tree[""] = {}
+
+
+def _passes_an_end(tree: _Tree, path: PurePosixPath) -> bool:
+    """Whether a path leads below the end of another one. Costs a step a part: archives may hold thousands of long names."""
+    for part in path.parts[:-1]:
+        if part not in tree:
+            return False
+        tree = tree[part]
+        if "" in tree:
+            return True
+    return False
+
+
+def _check_link_target(path: PurePosixPath, target: str) -> None:
+    """Refuse a symbolic link to what is not below the directory that the archive is unpacked into."""
     if "\0" in target or target.startswith("/") or not target:
         raise _could_not_unzip()
     depth = len(path.parts) - 1
@@ -76,7 +105,6 @@ def _link_target(path: PurePosixPath, target: str) -> PurePosixPath:
         depth += -1 if part == ".." else 1
         if depth < 0:
             raise _could_not_unzip()
-    return PurePosixPath(target)
 
 
 def _check_sizes(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], limit: int) -> int:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import io
+import random
 import stat
 import struct
+import time
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -61,6 +64,11 @@ def test_an_archive_must_have_something_in_it(content):
         archive(links={"out": "/etc"}),
         archive(links={"a/out": "../../outside"}),
         archive(("dir/file", b"x"), links={"dir": "other"}),
+        archive(links={"dir": "other", "dir/link": "other"}),
+        archive(("a" * 256, b"x")),
+        archive(("a/" * 2049 + "a", b"x")),
+        archive(("a", b"x"), method=zipfile.ZIP_LZMA),
+        archive(("a", b"x"), method=zipfile.ZIP_BZIP2),
     ],
     ids=[
         "no zip",
@@ -74,6 +82,11 @@ def test_an_archive_must_have_something_in_it(content):
         "absolute link",
         "link out of a directory",
         "file through a link",
+        "link through a link",
+        "name too long",
+        "path too long",
+        "LZMA",
+        "bzip2",
     ],
 )
 def test_what_cannot_be_unpacked_safely_could_not_be_unzipped(content):
@@ -95,6 +108,35 @@ def test_an_encrypted_member_could_not_be_unzipped():
     content[content.index(b"PK\x01\x02") + 8] |= 1
     content[6] |= 1
     assert refusal(bytes(content)) == COULD_NOT_UNZIP
+
+
+def test_a_member_must_have_a_name():
+    content = bytearray(archive(("a", b"x")))
+    for signature, offset in ((b"PK\x03\x04", 26), (b"PK\x01\x02", 28)):
+        at = content.index(signature) + offset
+        # The byte of the name becomes one of the extra field, which follows it.
+        content[at : at + 4] = struct.pack("<HH", 0, 1)
+    assert refusal(bytes(content)) == COULD_NOT_UNZIP
+
+
+def test_damage_anywhere_is_refused_in_words_of_aws():
+    chance = random.Random(8)
+    whole = archive(("index.py", b"x" * 300), ("d/a.txt", b"y"), links={"d/link": "a.txt"})
+    for _ in range(1500):
+        content = bytearray(whole)
+        for _ in range(chance.randint(1, 5)):
+            at = chance.randrange(len(content))
+            content[at : at + chance.choice((1, 1, 1, 2, 4))] = chance.choice((b"\0", b"\xff", chance.randbytes(2)))
+        with contextlib.suppress(InvalidParameterValueException), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            check(bytes(content), unzipped_limit=LIMIT)
+
+
+def test_thousands_of_long_names_are_looked_at_in_no_time():
+    members = [(f"{number}/" + "a/" * 1500 + "a", b"") for number in range(200)]
+    started = time.monotonic()
+    check(archive(*members, links={"link": "0"}), unzipped_limit=LIMIT)
+    assert time.monotonic() - started < 3
 
 
 def test_the_unzipped_size_has_a_limit():
