@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import pytest
@@ -127,3 +128,79 @@ def test_permissions_of_versions_and_aliases(aws, snapshot, name):
     snapshot.match("get_policy_after_adding_to_new_version", client.get_policy(FunctionName=name))
     client.add_permission(FunctionName=name, StatementId="s3_2", **FROM_S3)
     snapshot.match("get_policy_after_adding_2", client.get_policy(FunctionName=name))
+
+
+def test_permissions_are_removed_one_by_one(aws, snapshot, name):
+    client = aws.lambda_
+
+    def remove(step, statement, **parameters):
+        snapshot.match(step, client.remove_permission(FunctionName=name, StatementId=statement, **parameters))
+
+    client.add_permission(FunctionName=name, StatementId="one", **FROM_S3)
+    client.add_permission(FunctionName=name, StatementId="two", **{**ACTION, "Principal": aws.account_id})
+    policy = client.get_policy(FunctionName=name)
+    snapshot.match("get_policy", policy)
+    request = {"FunctionName": name, "StatementId": "none"}
+    snapshot.match("remove_unknown_statement", refused(client.remove_permission, **request))
+    request = {"FunctionName": name, "StatementId": "one", "RevisionId": "wrong"}
+    snapshot.match("remove_with_wrong_revision", refused(client.remove_permission, **request))
+    remove("remove_first", "one", RevisionId=policy["RevisionId"])
+    snapshot.match("get_policy_after_first", client.get_policy(FunctionName=name))
+    remove("remove_last", "two")
+    snapshot.match("get_policy_after_last", refused(client.get_policy, FunctionName=name))
+    request = {"FunctionName": name, "StatementId": "two"}
+    snapshot.match("remove_without_policy", refused(client.remove_permission, **request))
+
+
+def test_conditions_of_function_urls(aws, snapshot, name):
+    client = aws.lambda_
+    public = {"FunctionName": name, "Principal": "*"}
+    url = {**public, "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"}
+    snapshot.match("add_url_permission", client.add_permission(StatementId="url", **url))
+    invoke = {**public, **ACTION, "InvokedViaFunctionUrl": True}
+    snapshot.match("add_invoke_permission", client.add_permission(StatementId="invoke", **invoke))
+    error = refused(client.add_permission, **public, **ACTION, StatementId="wrong", FunctionUrlAuthType="NONE")
+    snapshot.match("auth_type_of_another_action", error)
+
+
+def test_a_policy_is_too_long(aws, name):
+    client = aws.lambda_
+    policy = {"Version": "2012-10-17", "Id": "default", "Statement": []}
+    for number in range(100):
+        statement = f"{number:0100}"
+        try:
+            added = client.add_permission(FunctionName=name, StatementId=statement, **FROM_S3)
+        except client.exceptions.PolicyLengthExceededException as error:
+            statement = {**policy["Statement"][-1], "Sid": statement}
+            size = len(json.dumps({**policy, "Statement": [*policy["Statement"], statement]}, separators=(",", ":")))
+            message = error.response["Error"]["Message"]
+            assert message == f"The final policy size ({size}) is bigger than the limit (20480)."
+            break
+        policy["Statement"].append(json.loads(added["Statement"]))
+    else:
+        pytest.fail("a policy of 100 statements of 300 bytes was taken")
+    assert json.loads(client.get_policy(FunctionName=name)["Policy"]) == policy
+
+
+def test_resource_policies(aws, snapshot, name):
+    client = aws.lambda_
+    resource = {"ResourceArn": aws.arn(name)}
+    snapshot.match("get_without_policy", refused(client.get_resource_policy, **resource))
+    snapshot.match("delete_without_policy", refused(client.delete_resource_policy, **resource))
+    client.add_permission(FunctionName=name, StatementId="s3", **FROM_S3)
+    snapshot.match("get_what_was_added", client.get_resource_policy(**resource))
+    statement = {"Sid": "tls", "Effect": "Deny", "Principal": "*", "Action": "lambda:*", "Resource": aws.arn(name)}
+    statement["Condition"] = {"Bool": {"aws:SecureTransport": "false"}}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    put = client.put_resource_policy(**resource, Policy=policy)
+    snapshot.match("put", put)
+    snapshot.match("get_policy", client.get_policy(FunctionName=name))
+    stale = {"Policy": policy, "RevisionId": "00000000-0000-4000-8000-000000000000"}
+    snapshot.match("put_with_wrong_revision", refused(client.put_resource_policy, **resource, **stale))
+    put = client.put_resource_policy(**resource, Policy=policy, RevisionId=put["RevisionId"])
+    client.delete_resource_policy(**resource, RevisionId=put["RevisionId"])
+    snapshot.match("get_after_delete", refused(client.get_resource_policy, **resource))
+    latest = {"ResourceArn": aws.arn(f"{name}:$LATEST"), "Policy": policy}
+    snapshot.match("put_on_latest", refused(client.put_resource_policy, **latest))
+    missing = {"ResourceArn": aws.arn("doesnotexist"), "Policy": policy}
+    snapshot.match("put_on_nothing", refused(client.put_resource_policy, **missing))
