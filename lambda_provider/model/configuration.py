@@ -12,11 +12,25 @@ from lambda_provider.context import partition_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class S3Object:
+    """A version of an object in a bucket that keeps versions."""
+
+    bucket: str
+    key: str
+    version: str
+
+    def describe(self) -> dict[str, Any]:
+        """ResolvedS3Object."""
+        return {"S3Bucket": self.bucket, "S3Key": self.key, "S3ObjectVersion": self.version}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
     """The code of a version: an archive that the archive store keeps, or a container image in a registry.
 
     `sha256` is the hex digest of the zip file, or of the image's manifest; `size` the bytes of the zip file, 0 for an image,
     and `unzipped_size` those of the files in it. `signing_profile_version_arn` is who signed it, if it is trusted.
+    `s3_object` is where it stays when Lambda is to keep no copy of its own.
     """
 
     sha256: str
@@ -25,6 +39,15 @@ class Code:
     image_uri: str | None = None
     source_kms_key_arn: str | None = None
     signing_profile_version_arn: str | None = None
+    s3_object: S3Object | None = None
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes that count towards the account's code storage: none of what stays in a bucket of the account's own.
+
+        AWS Lambda Developer Guide, "Self-managed S3 code storage".
+        """
+        return 0 if self.s3_object else self.size
 
     @property
     def api_sha256(self) -> str:

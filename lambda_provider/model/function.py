@@ -274,4 +274,4 @@ class Function:
 
         Each published version counts (recorded: test_account_settings_total_code_size_config_update).
         """
-        return sum(version.configuration.code.size for version in self.all_versions())
+        return sum(version.configuration.code.stored_size for version in self.all_versions())

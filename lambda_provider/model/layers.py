@@ -51,7 +51,12 @@ class LayerVersion:
 
     def describe(self, layer: Layer, location: str) -> dict[str, Any]:
         """GetLayerVersionResponse. `location` is a URL at which the archive can be downloaded."""
-        content = {"Location": location, "CodeSha256": self.code.api_sha256, "CodeSize": self.code.size}
+        content = present(
+            Location=location,
+            CodeSha256=self.code.api_sha256,
+            CodeSize=self.code.size,
+            ResolvedS3Object=self.code.s3_object.describe() if self.code.s3_object else None,
+        )
         return {"Content": content, "LayerArn": layer.arn, **self.describe_in_list(layer)}
 
 
@@ -110,7 +115,7 @@ class Layer:
     @property
     def code_size(self) -> int:
         """Bytes that count towards the account's code storage."""
-        return sum(version.code.size for version in self.versions.values())
+        return sum(version.code.stored_size for version in self.versions.values())
 
     def archives(self) -> dict[str, int]:
         """The archives of the versions: bytes by SHA-256."""

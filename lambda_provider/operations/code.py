@@ -13,7 +13,7 @@ from lambda_provider.api import (
     RequestEntityTooLargeException,
 )
 from lambda_provider.context import RequestContext
-from lambda_provider.model.configuration import Code
+from lambda_provider.model.configuration import Code, S3Object
 from lambda_provider.operations.base import Operations
 from lambda_provider.operations.dependencies import dependency
 from lambda_provider.store import zipcheck
@@ -31,7 +31,7 @@ class CodeIntake(Operations):
         if package_type == "Image":
             yield self._image(source)
             return
-        content = self._archive(context, source)
+        content, s3_object = self._archive(context, source)
         unzipped_size = zipcheck.check(content, unzipped_limit=self.config.code_size_unzipped)
         with self.archives.hold(content) as archive:
             yield Code(
@@ -39,6 +39,7 @@ class CodeIntake(Operations):
                 size=len(content),
                 unzipped_size=unzipped_size,
                 source_kms_key_arn=source.get("SourceKMSKeyArn") or None,
+                s3_object=s3_object,
             )
 
     def require_code_storage(self, context: RequestContext, added: int) -> None:
@@ -47,15 +48,16 @@ class CodeIntake(Operations):
         if used + added > self.config.total_code_size:
             raise CodeStorageExceededException("Code storage limit exceeded.")
 
-    def _archive(self, context: RequestContext, source: Mapping[str, Any]) -> bytes:
+    def _archive(self, context: RequestContext, source: Mapping[str, Any]) -> tuple[bytes, S3Object | None]:
+        """A zip file, and the object that it is to stay in, if it is."""
         content: bytes | None = source.get("ZipFile")
         if content is not None:
-            if not source.keys().isdisjoint(("S3Bucket", "S3Key", "S3ObjectVersion")):
+            if not source.keys().isdisjoint(("S3Bucket", "S3Key", "S3ObjectVersion", "S3ObjectStorageMode")):
                 raise InvalidParameterValueException(
                     "Please do not provide other FunctionCode parameters when providing a ZipFile."
                 )
             self._check_zipped_size(context, content)
-            return content
+            return content, None
         if not (source.get("S3Bucket") and source.get("S3Key")):
             raise InvalidParameterValueException("Please provide a source for function code.")
         return self._from_s3(context, source)
@@ -71,7 +73,7 @@ class CodeIntake(Operations):
         if len(content) > limit:
             raise RequestEntityTooLargeException(f"Zipped size must be smaller than {limit} bytes")
 
-    def _from_s3(self, context: RequestContext, source: Mapping[str, Any]) -> bytes:
+    def _from_s3(self, context: RequestContext, source: Mapping[str, Any]) -> tuple[bytes, S3Object | None]:
         parameters = {"Bucket": source["S3Bucket"], "Key": source["S3Key"]}
         if source.get("S3ObjectVersion"):
             parameters["VersionId"] = source["S3ObjectVersion"]
@@ -80,7 +82,15 @@ class CodeIntake(Operations):
             answer = s3.get_object(**parameters)
             # One byte more than an archive may have unpacked is enough to see that it is too large.
             content: bytes = answer["Body"].read(self.config.code_size_unzipped + 1)
-        return content
+        if source.get("S3ObjectStorageMode") != "REFERENCE":
+            return content, None
+        version = answer.get("VersionId")
+        if version in (None, "null"):
+            # "Enable S3 versioning for the bucket" (AWS Lambda Developer Guide, "Self-managed S3 code storage").
+            raise InvalidParameterValueException(
+                "S3ObjectStorageMode REFERENCE requires an object version. Please enable versioning of the bucket."
+            )
+        return content, S3Object(bucket=source["S3Bucket"], key=source["S3Key"], version=version)
 
     def _image(self, source: Mapping[str, Any]) -> Code:
         uri = source.get("ImageUri")

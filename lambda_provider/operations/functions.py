@@ -51,7 +51,7 @@ class FunctionOperations(CodeIntake, CodeTrust, ConfigurationRules):
         if signing := settings.code_signing_config_arn:
             self.require_code_signing_config(context, signing, package_type)
         with self.accepted_code(context, package_type, request["Code"]) as code:
-            self.require_code_storage(context, code.size)
+            self.require_code_storage(context, code.stored_size)
             code = self.trusted(context, signing, identity.name, code)
             configuration = self.new_configuration(context, identity.name, code, request)
             self.require_trusted_layers(context, signing, identity.name, configuration.layers)
@@ -161,6 +161,8 @@ class FunctionOperations(CodeIntake, CodeTrust, ConfigurationRules):
         }
         if code.source_kms_key_arn:
             location["SourceKMSKeyArn"] = code.source_kms_key_arn
+        if code.s3_object:
+            location["ResolvedS3Object"] = cast("shapes.ResolvedS3Object", code.s3_object.describe())
         return location
 
 

@@ -37,7 +37,7 @@ class LayerOperations(CodeIntake, LayerAccess):
         if layer_id.region != context.region:
             raise _no_such_resource()
         with self.accepted_code(context, "Zip", request["Content"]) as code:
-            self.require_code_storage(context, code.size)
+            self.require_code_storage(context, code.stored_size)
             with self.store.layers.changing(layer_id.account_id, layer_id.region) as layers:
                 layer = layers.get(layer_id.name) or Layer(
                     account_id=layer_id.account_id,

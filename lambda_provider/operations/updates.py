@@ -35,7 +35,7 @@ class UpdateOperations(FunctionOperations):
             function.require_revision(function.latest, request.get("RevisionId"))
             function.require_settled()
             old = function.latest.configuration
-            self.require_code_storage(context, max(0, code.size - old.code.size))
+            self.require_code_storage(context, max(0, code.stored_size - old.code.stored_size))
             architecture = request.get("Architectures", [old.architecture])[0]
             self.require_unzipped_size(code, old.layers)
             signing = function.function.settings.code_signing_config_arn

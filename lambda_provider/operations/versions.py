@@ -32,7 +32,7 @@ class VersionOperations(FunctionOperations):
             require_code_sha256(function.latest, request.get("CodeSha256"))
             version = function.publish(request.get("Description"))
             if version.number not in function.original.versions:
-                self.require_code_storage(context, version.configuration.code.size)
+                self.require_code_storage(context, version.configuration.code.stored_size)
                 self.deploy_on_commit(function, version)
         return answer(version.describe(function.function, f"{function.arn}:{version.number}"))
 

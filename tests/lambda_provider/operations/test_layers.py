@@ -178,6 +178,46 @@ def test_an_archive_comes_from_the_s3_of_the_host(provider, host):
     assert provider.download_code(path, query).body == archive("from S3")
 
 
+class Bucket:
+    """An S3 with one object, whose version is `version`."""
+
+    version: str | None = "v1"
+
+    def get_object(self, **parameters: str) -> Any:
+        answer = {"Body": io.BytesIO(archive("from S3"))}
+        return answer | {"VersionId": self.version} if self.version else answer
+
+
+REFERENCE = {"S3Bucket": "b", "S3Key": "k", "S3ObjectStorageMode": "REFERENCE"}
+
+
+def test_code_that_stays_in_s3_says_where_and_does_not_count(provider, host):
+    """AWS Lambda Developer Guide, "Self-managed S3 code storage"."""
+    host.clients["s3"] = Bucket()
+    resolved = {"S3Bucket": "b", "S3Key": "k", "S3ObjectVersion": "v1"}
+    assert publish_layer(provider, Content=REFERENCE)["Content"]["ResolvedS3Object"] == resolved
+    provider.create_function(context(), creation(Code=REFERENCE, Publish=True))
+    assert provider.get_function(context(), {"FunctionName": "f"})["Code"]["ResolvedS3Object"] == resolved
+    assert provider.store.usage(ACCOUNT, REGION) == (1, 0)
+    update_code(provider)
+    assert "ResolvedS3Object" not in provider.get_function(context(), {"FunctionName": "f"})["Code"]
+    assert provider.store.usage(ACCOUNT, REGION) == (1, len(archive("other")))
+
+
+@pytest.mark.parametrize("version", [None, "null"])
+def test_code_that_stays_in_s3_needs_a_bucket_with_versions(provider, host, version):
+    host.clients["s3"] = Bucket()
+    host.clients["s3"].version = version
+    with pytest.raises(InvalidParameterValueException, match="versioning of the bucket"):
+        publish_layer(provider, Content=REFERENCE)
+    publish_layer(provider, Content=REFERENCE | {"S3ObjectStorageMode": "COPY"})
+
+
+def test_a_zip_file_cannot_stay_in_s3(provider):
+    with pytest.raises(InvalidParameterValueException, match="Please do not provide other FunctionCode parameters"):
+        publish_layer(provider, Content={"ZipFile": archive(), "S3ObjectStorageMode": "REFERENCE"})
+
+
 def test_the_archive_of_a_layer_that_is_missing_is_an_error_at_the_start(limited, tmp_path):
     provider = limited(tmp_path)
     publish_layer(provider)
