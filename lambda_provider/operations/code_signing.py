@@ -56,7 +56,7 @@ class CodeSigningOperations(CodeTrust):
         self, context: RequestContext, request: shapes.GetCodeSigningConfigRequest
     ) -> shapes.GetCodeSigningConfigResponse:
         """One configuration."""
-        config = self._get(context, request["CodeSigningConfigArn"])
+        config = self._code_signing_config(context, request["CodeSigningConfigArn"])
         return cast("shapes.GetCodeSigningConfigResponse", {"CodeSigningConfig": config.describe()})
 
     def update_code_signing_config(
@@ -64,7 +64,7 @@ class CodeSigningOperations(CodeTrust):
     ) -> shapes.UpdateCodeSigningConfigResponse:
         """Change a configuration; members that are not sent keep their values. Deployed code stays where it is."""
         with self.store.code_signing_configs.changing(context.account_id, context.region) as configs:
-            config = self._get(context, request["CodeSigningConfigArn"])
+            config = self._code_signing_config(context, request["CodeSigningConfigArn"])
             changes: dict[str, Any] = {}
             if "Description" in request:
                 changes["description"] = request["Description"]
@@ -81,8 +81,8 @@ class CodeSigningOperations(CodeTrust):
     ) -> shapes.DeleteCodeSigningConfigResponse:
         """Delete a configuration that no function has."""
         with self.store.code_signing_configs.changing(context.account_id, context.region) as configs:
-            config = self._get(context, request["CodeSigningConfigArn"])
-            if next(self._users(config, -1), None) is not None:
+            config = self._code_signing_config(context, request["CodeSigningConfigArn"])
+            if next(self._functions_with(config, -1), None) is not None:
                 raise ResourceConflictException(
                     f"The Lambda code signing configuration {config.arn} is in use by one or more functions.", Type=None
                 )
@@ -140,21 +140,21 @@ class CodeSigningOperations(CodeTrust):
         self, context: RequestContext, request: shapes.ListFunctionsByCodeSigningConfigRequest
     ) -> shapes.ListFunctionsByCodeSigningConfigResponse:
         """The ARNs of the functions that have a configuration, oldest first."""
-        config = self._get(context, request["CodeSigningConfigArn"])
+        config = self._code_signing_config(context, request["CodeSigningConfigArn"])
 
         def items_after(position: Any) -> Iterator[tuple[Any, str]]:
-            yield from self._users(config, -1 if position is None else position)
+            yield from self._functions_with(config, -1 if position is None else position)
 
         items, more = page(request, f"functions-by/{config.arn}", items_after, largest=_LARGEST_PAGE)
         return cast("shapes.ListFunctionsByCodeSigningConfigResponse", {"FunctionArns": items, **more})
 
-    def _get(self, context: RequestContext, arn: str) -> CodeSigningConfig:
+    def _code_signing_config(self, context: RequestContext, arn: str) -> CodeSigningConfig:
         config = self.find_code_signing_config(context, arn)
         if config is None:
             raise ResourceNotFoundException(f"The Lambda code signing configuration {arn} can not be found.", Type=None)
         return config
 
-    def _users(self, config: CodeSigningConfig, after: int) -> Iterator[tuple[int, str]]:
+    def _functions_with(self, config: CodeSigningConfig, after: int) -> Iterator[tuple[int, str]]:
         for function in self.store.functions(config.account_id, config.region, after):
             if function.settings.code_signing_config_arn == config.arn:
                 yield function.settings.sequence, function.arn

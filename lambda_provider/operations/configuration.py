@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from lambda_provider.api import InvalidParameterValueException
+from lambda_provider.api import InvalidParameterValueException, ResourceNotFoundException
 from lambda_provider.context import RequestContext
 from lambda_provider.model.configuration import (
     Code,
@@ -16,9 +16,11 @@ from lambda_provider.model.configuration import (
     LoggingSettings,
     VpcSettings,
 )
-from lambda_provider.operations.dependencies import dependency
+from lambda_provider.operations.feature_rules import DURABLE_DEFAULTS, check_logging, require_coherent
 from lambda_provider.operations.function_layers import FunctionLayers
-from lambda_provider.validation.runtimes import require_creatable, supports_snapstart
+from lambda_provider.operations.network import Networks
+from lambda_provider.operations.targets import Targets
+from lambda_provider.validation.runtimes import require_creatable
 
 # AWS Lambda Developer Guide, "Using Lambda environment variables": defined runtime environment variables that are reserved.
 RESERVED_VARIABLES = frozenset(
@@ -75,7 +77,7 @@ _MEMBERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
 }
 
 
-class ConfigurationRules(FunctionLayers):
+class ConfigurationRules(FunctionLayers, Networks, Targets):
     """Checks the configuration members of a request and makes a configuration of them."""
 
     def new_configuration(
@@ -103,16 +105,38 @@ class ConfigurationRules(FunctionLayers):
         self._check_environment(request.get("Environment", {}).get("Variables") or {})
         changes = {name: convert(request[member]) for member, (name, convert) in _MEMBERS.items() if member in request}
         if "LoggingConfig" in request:
+            check_logging(request["LoggingConfig"], base.logging.log_format)
             changes["logging"] = base.logging.updated(request["LoggingConfig"])
         if "Layers" in request:
             changes["layers"] = self.layers_of_function(context, request["Layers"], base.code)
         if "VpcConfig" in request:
             changes["vpc"] = self._vpc(context, base.vpc or VpcSettings(), request["VpcConfig"])
         if kept := {member: request[member] for member in _KEPT if member in request}:
+            if "DurableConfig" in kept:
+                kept["DurableConfig"] = {
+                    **DURABLE_DEFAULTS,
+                    **base.kept.get("DurableConfig", {}),
+                    **kept["DurableConfig"],
+                }
             changes["kept"] = {**base.kept, **kept}
         configuration = replace(base, **changes)
-        _require_snapstart_runtime(configuration)
+        require_coherent(configuration)
+        self._check_references(context, configuration, request)
         return configuration
+
+    def _check_references(
+        self, context: RequestContext, configuration: FunctionConfiguration, request: Mapping[str, Any]
+    ) -> None:
+        """Raise unless what the request's members point at exists."""
+        if "CapacityProviderConfig" in request:
+            arn = configuration.capacity_provider_arn or ""
+            provider = self.store.capacity_providers.get(context.account_id, context.region, arn.rpartition(":")[2])
+            if provider is None or provider.arn != arn:
+                raise ResourceNotFoundException(f"Capacity provider not found: {arn}")
+        if "DeadLetterConfig" in request:
+            self.check_dead_letter_target(context, configuration.dead_letter_target_arn)
+        if "KMSKeyArn" in request and configuration.environment:
+            self.check_key(context, configuration.kms_key_arn)
 
     def _check_environment(self, variables: Mapping[str, str]) -> None:
         if reserved := [name for name in variables if name in RESERVED_VARIABLES]:
@@ -136,20 +160,8 @@ class ConfigurationRules(FunctionLayers):
             subnet_ids=subnets,
             security_group_ids=groups,
             ipv6_allowed=member.get("Ipv6AllowedForDualStack", base.ipv6_allowed),
-            vpc_id=self._vpc_of(context, subnets, groups) if subnets or groups else "",
+            vpc_id=self.vpc_of(context, subnets, groups),
         )
-
-    def _vpc_of(self, context: RequestContext, subnets: Sequence[str], groups: Sequence[str]) -> str:
-        """The VPC that the host's EC2 has the subnets in (recorded: test_invalid_vpc_config_security_group)."""
-        ec2 = self.host.connect_to("ec2", account_id=context.account_id, region=context.region)
-        if groups:
-            with dependency("EC2", "DescribeSecurityGroups"):
-                ec2.describe_security_groups(GroupIds=list(groups))
-        if not subnets:
-            return ""
-        with dependency("EC2", "DescribeSubnets"):
-            vpc_id: str = ec2.describe_subnets(SubnetIds=list(subnets))["Subnets"][0]["VpcId"]
-        return vpc_id
 
 
 def require_package_rules(package_type: str, request: Mapping[str, Any]) -> None:
@@ -166,9 +178,3 @@ def require_zip_members(request: Mapping[str, Any]) -> None:
         raise InvalidParameterValueException(
             "Runtime and Handler are mandatory parameters for functions created with deployment packages."
         )
-
-
-def _require_snapstart_runtime(configuration: FunctionConfiguration) -> None:
-    runtime = configuration.runtime
-    if configuration.snap_start != "None" and runtime is not None and not supports_snapstart(runtime):
-        raise InvalidParameterValueException(f"{runtime} is not supported for SnapStart enabled functions.")

@@ -35,13 +35,13 @@ class EventInvokeConfigOperations(Operations):
         self, context: RequestContext, request: shapes.PutFunctionEventInvokeConfigRequest
     ) -> shapes.FunctionEventInvokeConfig:
         """Replace the configuration: what is not sent goes back to AWS's default."""
-        return self._configure(context, request, keep=False)
+        return self._configure_event_invokes(context, request, keep=False)
 
     def update_function_event_invoke_config(
         self, context: RequestContext, request: shapes.UpdateFunctionEventInvokeConfigRequest
     ) -> shapes.FunctionEventInvokeConfig:
         """Change a configuration that exists; what is not sent stays."""
-        return self._configure(context, request, keep=True)
+        return self._configure_event_invokes(context, request, keep=True)
 
     def get_function_event_invoke_config(
         self, context: RequestContext, request: shapes.GetFunctionEventInvokeConfigRequest
@@ -97,7 +97,7 @@ class EventInvokeConfigOperations(Operations):
             maximum_event_age_s=DEFAULT_EVENT_AGE_S if age_s is None else age_s,
         )
 
-    def _configure(
+    def _configure_event_invokes(
         self, context: RequestContext, request: Mapping[str, Any], *, keep: bool
     ) -> shapes.FunctionEventInvokeConfig:
         if request.keys().isdisjoint(("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")):
@@ -113,12 +113,12 @@ class EventInvokeConfigOperations(Operations):
             old = function.function.event_invoke_configs.get(qualifier)
             if (old is None) if keep else (function.function.find(qualifier) is None):
                 raise missing
-            self._check_destinations(identity, request.get("DestinationConfig", {}))
+            self._check_invoke_destinations(identity, request.get("DestinationConfig", {}))
             config = _changed(old if keep and old is not None else EventInvokeConfig(last_modified=0), request)
             function.attach("event_invoke_configs", qualifier, config)
         return _answer(config, identity)
 
-    def _check_destinations(self, identity: FunctionId, member: Mapping[str, Any]) -> None:
+    def _check_invoke_destinations(self, identity: FunctionId, member: Mapping[str, Any]) -> None:
         for side, arn in EventInvokeConfig.destinations(member).items():
             if arn is None:
                 continue
@@ -126,11 +126,11 @@ class EventInvokeConfigOperations(Operations):
             if match is None or (match["service"] == "s3" and side == "on_success"):
                 raise InvalidParameterValueException(f"The provided destination config {_shown(member)} is invalid.")
             if match["service"] == "lambda":
-                self._check_function(identity, arn, match)
+                self._check_destination_function(identity, arn, match)
             elif match["service"] in ("sqs", "sns") and arn.endswith(".fifo"):
                 raise _invalid(arn)
 
-    def _check_function(self, identity: FunctionId, arn: str, match: re.Match[str]) -> None:
+    def _check_destination_function(self, identity: FunctionId, arn: str, match: re.Match[str]) -> None:
         kind, _, rest = match["resource"].partition(":")
         name, _, qualifier = rest.partition(":")
         if kind != "function" or match["region"] != identity.region:

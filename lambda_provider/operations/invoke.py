@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
 
 from lambda_provider.api import (
+    InvalidParameterValueException,
     InvalidRuntimeException,
     InvalidZipFileException,
     LambdaError,
@@ -43,10 +44,12 @@ class InvokeOperations(Operations):
         kind = request.get("InvocationType", "RequestResponse")
         payload = request.get("Payload") or EMPTY
         if kind == "Event":
-            await self._enqueue(context, request["FunctionName"], request.get("Qualifier"), payload)
+            tenant_id = request.get("TenantId")
+            await self._enqueue(context, request["FunctionName"], request.get("Qualifier"), payload, tenant_id)
             return {"StatusCode": 202, "Payload": b""}
         check_size(payload, self.config.payload_size)
         function, version, invoked_arn = await self._target(context, request["FunctionName"], request.get("Qualifier"))
+        _require_tenant(version, request.get("TenantId"))
         check_json(payload)
         if kind == "DryRun":
             return {"StatusCode": 204, "Payload": b""}
@@ -91,6 +94,7 @@ class InvokeOperations(Operations):
         payload = request.get("Payload") or EMPTY
         check_size(payload, self.config.payload_size)
         function, version, invoked_arn = await self._target(context, request["FunctionName"], request.get("Qualifier"))
+        _require_tenant(version, request.get("TenantId"))
         check_json(payload)
         if request.get("InvocationType") == "DryRun":
             return {"StatusCode": 204}
@@ -115,9 +119,17 @@ class InvokeOperations(Operations):
             "EventStream": _events(result),
         }
 
-    async def _enqueue(self, context: RequestContext, name: str, qualifier: str | None, payload: bytes) -> None:
+    async def _enqueue(
+        self,
+        context: RequestContext,
+        name: str,
+        qualifier: str | None,
+        payload: bytes,
+        tenant_id: str | None = None,
+    ) -> None:
         check_size(payload, self.config.event_payload_size)
         function, version, invoked_arn = await self._target(context, name, qualifier)
+        _require_tenant(version, tenant_id)
         check_json(payload)
         invocation = Invocation(
             version_arn=f"{function.arn}:{version.number}",
@@ -125,6 +137,7 @@ class InvokeOperations(Operations):
             payload=payload,
             request_id=context.request_id,
             trace_header=context.trace_header,
+            tenant_id=tenant_id,
         )
         try:
             await self.runtime.enqueue(invocation)
@@ -147,8 +160,8 @@ class InvokeOperations(Operations):
             except ServiceStopped as error:
                 raise _as_aws_error(error, function.arn) from error
             function, version = self._choose(identity)
-        if version.status.state == "Failed":
-            raise _cannot_run(version)
+        if version.status.state == "Failed" or (function.scaling and function.state_of(version) == "Deactivated"):
+            raise _cannot_run(version, function.state_of(version))
         return function, version, function.arn if identity.qualifier is None else identity.qualified_arn
 
     def _choose(self, identity: FunctionId) -> tuple[Function, Version]:
@@ -198,8 +211,24 @@ async def _events(result: InvocationResult) -> AsyncIterator[shapes.InvokeWithRe
     yield {"InvokeComplete": complete}
 
 
-def _cannot_run(version: Version) -> LambdaError:
-    """The error for a version that failed to become Active; its reason tells what to do about it."""
+def _require_tenant(version: Version, tenant_id: str | None) -> None:
+    """Raise unless an invoke names its tenant exactly when the function isolates tenants.
+
+    Developer Guide, "Troubleshooting tenant isolation".
+    """
+    if version.configuration.tenant_isolated == (tenant_id is not None):
+        return
+    raise InvalidParameterValueException(
+        "The invoked function is not enabled with tenancy configuration. "
+        "Remove the tenant ID from your request and try again."
+        if tenant_id is not None
+        else "The invoked function is enabled with tenancy configuration. "
+        "Add a valid tenant ID in your request and try again."
+    )
+
+
+def _cannot_run(version: Version, state: str) -> LambdaError:
+    """The error for a version that failed to become Active, or is not any more; its reason tells what to do about it."""
     status = version.status
     reason = status.state_reason or ""
     if status.state_reason_code == "InvalidRuntime":
@@ -207,7 +236,7 @@ def _cannot_run(version: Version) -> LambdaError:
     if status.state_reason_code == "InvalidZipFileException":
         return InvalidZipFileException(reason)
     return ResourceConflictException(
-        f"The operation cannot be performed at this time. The function is currently in the following state: {status.state}"
+        f"The operation cannot be performed at this time. The function is currently in the following state: {state}"
     )
 
 

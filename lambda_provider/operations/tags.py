@@ -40,7 +40,7 @@ class TagOperations(Operations):
             check_tags(result, self.config.resource_tags)
             return result
 
-        self._change(context, request["Resource"], merged)
+        self._change_tags(context, request["Resource"], merged)
 
     def untag_resource(self, context: RequestContext, request: shapes.UntagResourceRequest) -> None:
         """Take tags away; those that are not there are not an error."""
@@ -49,7 +49,7 @@ class TagOperations(Operations):
         def kept(tags: Mapping[str, str]) -> Mapping[str, str]:
             return {key: value for key, value in tags.items() if key not in gone}
 
-        self._change(context, request["Resource"], kept)
+        self._change_tags(context, request["Resource"], kept)
 
     def list_tags(self, context: RequestContext, request: shapes.ListTagsRequest) -> shapes.ListTagsResponse:
         """All tags of a resource."""
@@ -62,7 +62,7 @@ class TagOperations(Operations):
             raise _not_found(kind, arn)
         return {"Tags": dict(resource.tags)}
 
-    def _change(
+    def _change_tags(
         self, context: RequestContext, arn: str, change: Callable[[Mapping[str, str]], Mapping[str, str]]
     ) -> None:
         kind, name = _kind_and_name(arn)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lambda_provider.context import RequestContext
 from lambda_provider.operations.code import require_matching_source
+from lambda_provider.operations.feature_rules import check_immutable
 from lambda_provider.operations.functions import FunctionOperations, answer
 from lambda_provider.validation.names import Qualified, resolve
 
@@ -60,6 +61,7 @@ class UpdateOperations(FunctionOperations):
         with self.store.function(identity) as function:
             function.require_revision(function.latest, request.get("RevisionId"))
             function.require_settled()
+            check_immutable(function.latest.configuration, request)
             configuration = self.configured(context, function.latest.configuration, request)
             if "Layers" in request:
                 signing = function.function.settings.code_signing_config_arn

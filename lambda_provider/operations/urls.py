@@ -71,10 +71,10 @@ class UrlOperations(Operations):
                 raise InvalidParameterValueException(
                     "Function URLs are not supported for functions with tenant isolation enabled."
                 )
-            if custom := self._custom_id(function.function, qualifier):
+            if custom := self._custom_url_id(function.function, qualifier):
                 url = replace(url, url_id=custom)
             function.attach("urls", qualifier or LATEST, url)
-        members = self._describe(context, function.function, qualifier or LATEST)
+        members = self._url_members(context, function.function, qualifier or LATEST)
         del members["LastModifiedTime"]
         return cast("shapes.CreateFunctionUrlConfigResponse", members)
 
@@ -86,7 +86,7 @@ class UrlOperations(Operations):
         function = self.store.find(identity.account_id, identity.region, identity.name)
         if function is None or (identity.qualifier or LATEST) not in function.urls:
             raise _no_url()
-        members = self._describe_read(context, function, identity.qualifier or LATEST)
+        members = self._url_read(context, function, identity.qualifier or LATEST)
         return cast("shapes.GetFunctionUrlConfigResponse", members)
 
     def update_function_url_config(
@@ -111,7 +111,7 @@ class UrlOperations(Operations):
                 last_modified=now(),
             )
             editor.attach("urls", key, url)
-        members = self._describe(context, editor.function, key)
+        members = self._url_members(context, editor.function, key)
         return cast("shapes.UpdateFunctionUrlConfigResponse", members)
 
     def delete_function_url_config(
@@ -139,12 +139,12 @@ class UrlOperations(Operations):
             # "$" sorts before every character of an alias.
             for qualifier in sorted(function.urls):
                 if position is None or qualifier > position:
-                    yield qualifier, self._describe_read(context, function, qualifier)
+                    yield qualifier, self._url_read(context, function, qualifier)
 
         items, more = page(request, f"urls/{function.arn}", items_after)
         return cast("shapes.ListFunctionUrlConfigsResponse", {"FunctionUrlConfigs": items, **more})
 
-    def _custom_id(self, function: Function, qualifier: str | None) -> str | None:
+    def _custom_url_id(self, function: Function, qualifier: str | None) -> str | None:
         custom = function.settings.tags.get(CUSTOM_ID_TAG)
         if custom is None:
             return None
@@ -153,10 +153,10 @@ class UrlOperations(Operations):
             return None
         return url_id
 
-    def _describe_read(self, context: RequestContext, function: Function, qualifier: str) -> dict[str, Any]:
-        return {"InvokeMode": DEFAULT_INVOKE_MODE, **self._describe(context, function, qualifier)}
+    def _url_read(self, context: RequestContext, function: Function, qualifier: str) -> dict[str, Any]:
+        return {"InvokeMode": DEFAULT_INVOKE_MODE, **self._url_members(context, function, qualifier)}
 
-    def _describe(self, context: RequestContext, function: Function, qualifier: str) -> dict[str, Any]:
+    def _url_members(self, context: RequestContext, function: Function, qualifier: str) -> dict[str, Any]:
         url = function.urls[qualifier]
         endpoint = context.endpoint_url if self.host.function_endpoint_url() else None
         arn = function.qualified_arn(None if qualifier == LATEST else qualifier)

@@ -10,9 +10,12 @@ import zipfile
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
+from botocore.exceptions import ClientError
+
 from lambda_provider.context import RequestContext
 from lambda_provider.host import ServiceUnavailable
 from lambda_runtime.errors import RuntimeServiceError, VersionFailed, VersionNotDeployed
+from lambda_runtime.provisioned import ProvisionedStatus
 from lambda_runtime.types import FunctionVersion, Invocation, InvocationResult
 
 T = TypeVar("T")
@@ -73,6 +76,23 @@ class FakeRuntime:
             payload=invocation.payload, executed_version=invocation.version_arn.rpartition(":")[2]
         )
         self.gate: asyncio.Event | None = None
+        self.concurrency = self
+        self.reserved: dict[str, int] = {}
+        self.provisioned_requests: dict[str, Mapping[str, int]] = {}
+        self.provisioned_status = ProvisionedStatus()
+
+    def set_reserved(self, account_id: str, region: str, function_arn: str, reserved: int | None) -> None:
+        self.reserved.pop(function_arn, None)
+        if reserved is not None:
+            self.reserved[function_arn] = reserved
+
+    def set_provisioned(self, name: str, versions: Mapping[str, int]) -> None:
+        self.provisioned_requests.pop(name, None)
+        if versions:
+            self.provisioned_requests[name] = versions
+
+    def provisioned(self, name: str) -> ProvisionedStatus | None:
+        return self.provisioned_status if name in self.provisioned_requests else None
 
     def hold_preparations(self) -> None:
         self.gate = asyncio.Event()
@@ -145,3 +165,25 @@ class FakeHost:
 
     def function_endpoint_url(self) -> str | None:
         return None
+
+
+class FakeEc2:
+    """An EC2 in which `sg-0` and `subnet-0` do not exist, and what ends in `x` is in another VPC than the rest."""
+
+    def describe_security_groups(self, GroupIds: list[str]) -> Any:
+        if "sg-0" in GroupIds:
+            raise client_error("InvalidGroup.NotFound", "The security group 'sg-0' does not exist")
+        return {"SecurityGroups": [{"GroupId": group, "VpcId": self._vpc(group)} for group in GroupIds]}
+
+    def describe_subnets(self, SubnetIds: list[str]) -> Any:
+        if "subnet-0" in SubnetIds:
+            raise client_error("InvalidSubnetID.NotFound", "The subnet ID 'subnet-0' does not exist")
+        return {"Subnets": [{"SubnetId": subnet, "VpcId": self._vpc(subnet)} for subnet in SubnetIds]}
+
+    def _vpc(self, resource: str) -> str:
+        return "vpc-2" if resource.endswith("x") else "vpc-1"
+
+
+def client_error(code: str, message: str = "") -> ClientError:
+    """What a botocore client raises for an answer that is an error."""
+    return ClientError({"Error": {"Code": code, "Message": message}}, "Operation")

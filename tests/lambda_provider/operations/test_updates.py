@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from lambda_provider.api import (
     InvalidParameterValueException,
@@ -14,7 +12,7 @@ from lambda_provider.api import (
 )
 from lambda_runtime.errors import VersionFailed
 
-from ..fakes import ACCOUNT, REGION, arn, context, creation
+from ..fakes import ACCOUNT, REGION, FakeEc2, arn, context, creation
 from .conftest import configuration, update, update_code
 
 
@@ -162,13 +160,10 @@ def test_members_that_are_not_sent_keep_their_values(provider, active):
         "MemorySize": 512,
         "Environment": {"Variables": {"A": "b"}},
         "TracingConfig": {"Mode": "Active"},
-        "EphemeralStorage": {"Size": 1024},
         "DeadLetterConfig": {"TargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"},
         "KMSKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/k",
-        "FileSystemConfigs": [{"Arn": "a", "LocalMountPath": "/mnt/a"}],
         "SnapStart": {"ApplyOn": "PublishedVersions"},
         "LoggingConfig": {"LogFormat": "JSON", "LogGroup": "g"},
-        "TenancyConfig": {"TenantIsolationMode": "PER_TENANT"},
     }
     active("f", **given)
     found = update(provider, Handler="other.handler")
@@ -192,21 +187,20 @@ def test_members_that_are_not_sent_keep_their_values(provider, active):
         ("KMSKeyArn", ""),
         ("FileSystemConfigs", []),
         ("Environment", {}),
-        ("ImageConfig", {}),
     ],
 )
-def test_an_empty_member_takes_the_setting_away(provider, active, member, empty):
+def test_an_empty_member_takes_the_setting_away(provider, host, active, member, empty):
+    host.clients["ec2"] = FakeEc2()
     active(
         "f",
-        DeadLetterConfig={"TargetArn": "arn:aws:sqs:q"},
+        DeadLetterConfig={"TargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"},
         KMSKeyArn="arn:aws:kms:k",
         FileSystemConfigs=[{"Arn": "a", "LocalMountPath": "/mnt/a"}],
+        VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
         Environment={"Variables": {"A": "b"}},
-        ImageConfig={"Command": ["c"]},
     )
-    shown = {"ImageConfig": "ImageConfigResponse"}.get(member, member)
-    assert shown in configuration(provider)
-    assert shown not in update(provider, **{member: empty})
+    assert member in configuration(provider)
+    assert member not in update(provider, **{member: empty})
 
 
 def test_environment_without_variables_is_shown_if_it_was_given(provider, active):
@@ -313,42 +307,3 @@ def test_snapstart_is_on_for_published_versions_only(provider, active):
         "ApplyOn": "PublishedVersions",
         "OptimizationStatus": "On",
     }
-
-
-class _Ec2:
-    def describe_security_groups(self, GroupIds: list[str]) -> Any:
-        if "sg-0" in GroupIds:
-            error = {"Code": "InvalidGroup.NotFound", "Message": "The security group 'sg-0' does not exist"}
-            raise ClientError({"Error": error}, "DescribeSecurityGroups")
-        return {"SecurityGroups": []}
-
-    def describe_subnets(self, SubnetIds: list[str]) -> Any:
-        return {"Subnets": [{"SubnetId": SubnetIds[0], "VpcId": "vpc-1"}]}
-
-
-def test_the_vpc_of_a_function_is_that_of_its_subnets(provider, host, active):
-    host.clients["ec2"] = _Ec2()
-    active("f", VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]})
-    assert configuration(provider)["VpcConfig"] == {
-        "SubnetIds": ["subnet-1"],
-        "SecurityGroupIds": ["sg-1"],
-        "VpcId": "vpc-1",
-        "Ipv6AllowedForDualStack": False,
-    }
-    assert update(provider, VpcConfig={"SubnetIds": [], "SecurityGroupIds": []})["VpcConfig"] == {
-        "SubnetIds": [],
-        "SecurityGroupIds": [],
-        "VpcId": "",
-        "Ipv6AllowedForDualStack": False,
-    }
-
-
-def test_a_security_group_that_does_not_exist_is_reported_with_ec2s_words(provider, host):
-    host.clients["ec2"] = _Ec2()
-    vpc = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-0"]}
-    with pytest.raises(InvalidParameterValueException) as raised:
-        provider.create_function(context(), creation("f", VpcConfig=vpc))
-    assert raised.value.message == (
-        "Error occurred while DescribeSecurityGroups. EC2 Error Code: InvalidGroup.NotFound. "
-        "EC2 Error Message: The security group 'sg-0' does not exist"
-    )
