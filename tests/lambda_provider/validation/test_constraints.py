@@ -238,6 +238,17 @@ def test_several_violations_come_in_the_order_of_the_model(runtimes, architectur
     )
 
 
+@pytest.mark.parametrize("runtime", ["nodejs14.x", "python3.7", "java8", "go1.x", "provided"])
+def test_a_layer_may_be_for_deprecated_runtimes_that_the_message_does_not_name(runtime):
+    """Recorded: test_layer_compatibilities; the message of test_layer_exceptions lists none of them."""
+    request = {"CompatibleRuntimes": [runtime], "Content": {"ZipFile": b""}, "LayerName": "tools"}
+    validate("PublishLayerVersion", request)
+    with pytest.raises(ValidationException) as refused:
+        validate("PublishLayerVersion", request | {"CompatibleRuntimes": [runtime, "other"]})
+    assert f"Member must satisfy enum value set: [{', '.join(SUPPORTED)}]" in refused.value.message
+    assert runtime not in SUPPORTED
+
+
 def test_a_value_that_breaks_pattern_and_length_is_named_twice_the_pattern_first():
     """In the order that AWS's services show where it is public (DynamoDB's tableName, STS's roleArn)."""
     with pytest.raises(ValidationException) as refused:
