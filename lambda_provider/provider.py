@@ -11,6 +11,7 @@ from lambda_provider.host import Host
 from lambda_provider.operations.account import AccountOperations
 from lambda_provider.operations.aliases import AliasOperations
 from lambda_provider.operations.authorization import Authorizer
+from lambda_provider.operations.capacity import Capacity
 from lambda_provider.operations.capacity_providers import CapacityProviderOperations
 from lambda_provider.operations.code_locations import CodeLocations, LocationError
 from lambda_provider.operations.code_signing import CodeSigningOperations
@@ -88,6 +89,8 @@ class LambdaProvider(
             settle_s=self.config.settle_s,
             patience_s=self.config.reader_patience_s,
         )
+        self.capacity = Capacity(self.store, runtime, self.config.concurrent_executions)
+        self.store.on_change = self.capacity.changed
         self.code_locations = CodeLocations()
         self.authorizer = Authorizer(host) if self.config.enforce_permissions else None
 
@@ -172,12 +175,14 @@ class LambdaProvider(
 
     def _restore(self) -> None:
         for function in self.store.all_functions():
+            self.capacity.changed(None, function)
             for version in function.all_versions():
                 self.deployments.begin(function, version, restoring=True)
 
     def _retire_all(self) -> None:
         self.deployments.forget_all()
         for function in self.store.all_functions():
+            self.capacity.changed(function, None)
             self.deployments.retire(function, [version.number for version in function.all_versions()])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lambda_provider.context import partition_of
+from lambda_provider.model.concurrency import FunctionScaling, ProvisionedConcurrency
 from lambda_provider.model.configuration import FunctionConfiguration, present
 from lambda_provider.model.event_invoke_config import EventInvokeConfig
 from lambda_provider.model.policy import Policy
@@ -122,7 +123,7 @@ class Version:
 
     def describe(self, function: Function, arn: str) -> dict[str, Any]:
         """FunctionConfiguration. `arn` is the function's ARN in the form in which the caller is to see it."""
-        return self._describe_common(function, arn) | self.status.describe()
+        return self._describe_common(function, arn) | self.status.describe() | {"State": function.state_of(self)}
 
     def describe_in_list(self, function: Function, arn: str) -> dict[str, Any]:
         """FunctionConfiguration as lists have it: without state and runtime version (recorded: test_list_functions)."""
@@ -212,6 +213,8 @@ class Function:
     event_invoke_configs: dict[str, EventInvokeConfig] = field(default_factory=dict)
     runtime_management: dict[str, RuntimeManagement] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
+    provisioned: dict[str, ProvisionedConcurrency] = field(default_factory=dict)
+    scaling: dict[str, FunctionScaling] = field(default_factory=dict)
     arn: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -248,6 +251,11 @@ class Function:
         """`$LATEST`, then the published versions in the order in which they were published."""
         yield self.latest
         yield from self.versions.values()
+
+    def state_of(self, version: Version) -> str:
+        """The state of a version: one that is scaled to no environment at all is Deactivated."""
+        scaling = self.scaling.get(version.number)
+        return "Deactivated" if scaling is not None and scaling.deactivates else version.status.state
 
     def qualified_arn(self, qualifier: str | None) -> str:
         """The ARN with that qualifier, or without one."""

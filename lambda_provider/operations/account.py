@@ -18,16 +18,14 @@ class AccountOperations(Operations):
         self, context: RequestContext, request: shapes.GetAccountSettingsRequest
     ) -> shapes.GetAccountSettingsResponse:
         """Limits and usage; sizes in bytes."""
-        functions = list(self.store.functions(context.account_id, context.region))
-        reserved = sum(function.settings.reserved_concurrency or 0 for function in functions)
-        _, used = self.store.usage(context.account_id, context.region)
+        functions, used = self.store.usage(context.account_id, context.region)
         return {
             "AccountLimit": {
                 "TotalCodeSize": self.config.total_code_size,
                 "CodeSizeUnzipped": self.config.code_size_unzipped,
                 "CodeSizeZipped": self.config.code_size_zipped,
                 "ConcurrentExecutions": self.config.concurrent_executions,
-                "UnreservedConcurrentExecutions": self.config.concurrent_executions - reserved,
+                "UnreservedConcurrentExecutions": self.capacity.unreserved(context.account_id, context.region),
             },
-            "AccountUsage": {"TotalCodeSize": used, "FunctionCount": len(functions)},
+            "AccountUsage": {"TotalCodeSize": used, "FunctionCount": functions},
         }

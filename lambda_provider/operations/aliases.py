@@ -14,6 +14,7 @@ from lambda_provider.api import (
 from lambda_provider.context import RequestContext
 from lambda_provider.model.function import LATEST, Alias
 from lambda_provider.operations.base import Operations
+from lambda_provider.operations.provisioned_concurrency import require_free
 from lambda_provider.store.editor import FunctionEditor
 from lambda_provider.store.paging import page
 from lambda_provider.validation.names import FunctionId, resolve
@@ -75,6 +76,8 @@ class AliasOperations(Operations):
             weights = _weights(request, version) if "RoutingConfig" in request else old.weights
             _require_routable(version, weights)
             _require_versions(function, version, weights)
+            if old.name in function.function.provisioned:
+                require_free(function.function, old.name, [version, *weights])
             alias = function.put_alias(
                 old.name, version=version, description=request.get("Description", old.description), weights=weights
             )

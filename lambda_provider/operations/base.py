@@ -6,6 +6,7 @@ from lambda_provider.config import ProviderConfig
 from lambda_provider.host import Host
 from lambda_provider.model.function import Function, Version
 from lambda_provider.operations.authorization import Authorizer
+from lambda_provider.operations.capacity import Capacity
 from lambda_provider.operations.code_locations import CodeLocations
 from lambda_provider.operations.deployment import Deployments
 from lambda_provider.store.archives import ArchiveStore
@@ -25,6 +26,7 @@ class Operations:
     deployments: Deployments
     code_locations: CodeLocations
     authorizer: Authorizer | None
+    capacity: Capacity
 
     def look_up(self, identity: FunctionId) -> tuple[Function, Version]:
         """The function and the version that the qualifier names, or ResourceNotFoundException."""

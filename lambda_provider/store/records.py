@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
+from lambda_provider.model.concurrency import FunctionScaling, ProvisionedConcurrency
 from lambda_provider.model.documents import DocumentError, dump, load
 from lambda_provider.model.event_invoke_config import EventInvokeConfig
 from lambda_provider.model.function import LATEST, Alias, Function, FunctionSettings, Version
@@ -23,6 +24,8 @@ QUALIFIED: dict[str, tuple[str, type[Any]]] = {
     "url": ("urls", FunctionUrl),
     "event-invoke-config": ("event_invoke_configs", EventInvokeConfig),
     "runtime-management": ("runtime_management", RuntimeManagement),
+    "provisioned-concurrency": ("provisioned", ProvisionedConcurrency),
+    "scaling": ("scaling", FunctionScaling),
 }
 """Kind of a record -> the mapping of `Function` that it is in, by qualifier, and its type."""
 

@@ -81,6 +81,8 @@ class Store:
         self._urls: dict[str, tuple[str, str, str]] = {}
         if journal is not None:
             self.load(journal)
+        self.on_change: Callable[[Function | None, Function | None], None] = lambda old, new: None
+        """Called with the old and the new value of a function whose change is durable; None is one that does not exist."""
 
     # Reading
 
@@ -274,6 +276,7 @@ class Store:
             committing(new)
         state = self._region(new.account_id, new.region)
         with state.lock:
+        self.on_change(old, new)
             slot.value = new
             state.code_size += new.code_size() - (old.code_size() if old is not None else 0)
             self._index_urls(old, new)
@@ -298,6 +301,7 @@ class Store:
             self.archives.release(function.archives())
             return function
 
+            self.on_change(function, None)
     def _index_urls(self, old: Function | None, new: Function | None) -> None:
         before, after = (function.urls if function is not None else {} for function in (old, new))
         if before is after:
