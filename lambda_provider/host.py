@@ -54,8 +54,14 @@ class Host(Protocol):
         """The URL at which function code reaches the host's AWS services, or None: no `AWS_ENDPOINT_URL` is set then."""
         ...
 
-    def issue_credentials(self, *, role_arn: str, account_id: str, region: str) -> FunctionCredentials:
-        """Credentials for an execution environment; requests signed with them must be seen as `account_id`'s."""
+    def issue_credentials(
+        self, *, role_arn: str, account_id: str, region: str, session_name: str
+    ) -> FunctionCredentials:
+        """Credentials for an execution environment; requests signed with them must be seen as `account_id`'s.
+
+        On AWS they are those of the execution role, assumed under `session_name`, which follows from the function's name. A
+        host that has no use for it may leave the parameter out.
+        """
         ...
 
     def put_log_events(

@@ -1,4 +1,4 @@
-"""The child process in which moto answers for every AWS service except Lambda. Moto is imported here and nowhere else.
+"""The child process in which moto answers for every AWS service except Lambda. Moto is imported in it and nowhere else.
 
     python -m lambda_provider.hosts.moto_server LISTENER_FD LIFELINE_FD
 
@@ -25,8 +25,9 @@ from typing import Any, cast
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from lambda_provider.context import DEFAULT_ACCOUNT_ID
-from lambda_provider.hosts.credentials import access_key_of, account_of
+from lambda_provider.hosts.credentials import session_token_of
+from lambda_provider.hosts.moto_buckets import address_buckets
+from lambda_provider.hosts.moto_callers import account_for
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +72,12 @@ class MotoHandler(MotoRequestHandler):
         if "wsgi.input_terminated" not in environ:
             environ["wsgi.input"] = BoundedInput(self.rfile, int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input_terminated"] = True
+        query = environ["QUERY_STRING"]
         environ["HTTP_X_MOTO_ACCOUNT_ID"] = account_for(
-            environ.get("HTTP_AUTHORIZATION", ""), environ["QUERY_STRING"], environ.get("HTTP_X_MOTO_ACCOUNT_ID")
+            environ.get("HTTP_AUTHORIZATION", ""),
+            query,
+            session_token_of(environ.get("HTTP_X_AMZ_SECURITY_TOKEN", ""), query),
+            environ.get("HTTP_X_MOTO_ACCOUNT_ID"),
         )
         return environ
 
@@ -143,23 +148,11 @@ class MotoHandler(MotoRequestHandler):
         logger.debug('"%s" %s', self.requestline, code)
 
 
-def account_for(authorization: str, query: str, named: str | None) -> str:
-    """The account of a request: that of its access key, the one the client named in moto's own header, or the default.
-
-    Keys that moto issued (IAM users, assumed roles) are looked up in moto.
-    """
-    key = access_key_of(authorization, query)
-    if key and (account := account_of(key)):
-        return account
-    if named:
-        return named
-    if not key:
-        return DEFAULT_ACCOUNT_ID
-    from moto.iam import models
-
-    # Moto answers its own default account for keys that it does not know.
-    vars(models)["DEFAULT_ACCOUNT_ID"] = DEFAULT_ACCOUNT_ID
-    return str(models.get_account_id_from(key))
+def create_app(service: Any) -> Any:
+    """Moto's application for one service, made at the first request for it."""
+    if service == "s3":
+        address_buckets()
+    return create_backend_app(service)
 
 
 def die_with_the_gateway(lifeline: socket.socket) -> None:
@@ -189,7 +182,7 @@ def main(arguments: list[str]) -> None:
     server = make_server(
         "127.0.0.1",
         0,
-        DomainDispatcherApplication(create_backend_app),
+        DomainDispatcherApplication(create_app),
         threaded=True,
         request_handler=MotoHandler,
         fd=listener_fd,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lambda_provider.host import FunctionCredentials, LogEvent, ServiceUnavailable
-from lambda_provider.hosts.credentials import issue_credentials
+from lambda_provider.hosts.credentials import RoleSession, issue_credentials
 from lambda_provider.hosts.identities import Identities
 from lambda_provider.hosts.moto_process import MotoProcess
 from lambda_provider.hosts.proxy import MotoProxy
@@ -82,9 +82,11 @@ class StandaloneHost:
         """The gateway itself, or `LAMBDA_FUNCTION_ENDPOINT_URL` for functions that see it under another name."""
         return self.settings.get("LAMBDA_FUNCTION_ENDPOINT_URL") or self._url or None
 
-    def issue_credentials(self, *, role_arn: str, account_id: str, region: str) -> FunctionCredentials:
-        """Temporary credentials that the gateway and moto see as `account_id`'s; nothing is stored."""
-        return issue_credentials(account_id)
+    def issue_credentials(
+        self, *, role_arn: str, account_id: str, region: str, session_name: str
+    ) -> FunctionCredentials:
+        """Temporary credentials that the gateway sees as `account_id`'s and moto as those of the role; nothing is stored."""
+        return issue_credentials(account_id, RoleSession(role_arn, session_name, region))
 
     def put_log_events(
         self, *, account_id: str, region: str, log_group: str, log_stream: str, events: Sequence[LogEvent]

@@ -118,14 +118,14 @@ def client() -> Callable[..., Any]:
     def make(
         gateway: LocalGateway, service: str, account: str = "000000000000", region: str = "us-east-1", **config: Any
     ) -> Any:
+        credentials = {name: config.pop(name) for name in list(config) if name.startswith("aws_")}
         settings = {"retries": {"total_max_attempts": 1}, "s3": {"addressing_style": "path"}, "read_timeout": 20}
         return boto3.session.Session().client(
             service,
             region_name=region,
             endpoint_url=gateway.url,
-            aws_access_key_id=account,
-            aws_secret_access_key="test",
             config=Config(**{**settings, **config}),
+            **{"aws_access_key_id": account, "aws_secret_access_key": "test", **credentials},
         )
 
     return make

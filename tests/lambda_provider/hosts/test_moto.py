@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import signal
 import socket
 import uuid
@@ -43,12 +44,58 @@ def test_the_access_key_is_the_account(moto_gateway: Any, client: Any, key: str,
     assert client(moto_gateway, "sts", key).get_caller_identity()["Account"] == account
 
 
-def test_credentials_of_functions_are_their_accounts(moto_gateway: Any, client: Any) -> None:
-    issued = moto_gateway.host.issue_credentials(
-        role_arn="arn:aws:iam::222222222222:role/r", account_id="222222222222", region="us-east-1"
+def assumed(gateway: Any, role_arn: str, name: str) -> Any:
+    """Credentials that a function of that name gets."""
+    return gateway.host.issue_credentials(
+        role_arn=role_arn, account_id=role_arn.split(":")[4], region="us-east-1", session_name=name
     )
+
+
+def as_function(issued: Any) -> dict[str, str]:
+    """How a boto3 client is told to use them."""
+    return {
+        "aws_access_key_id": issued.access_key_id,
+        "aws_secret_access_key": issued.secret_access_key,
+        "aws_session_token": issued.session_token,
+    }
+
+
+def test_credentials_of_functions_are_their_accounts(moto_gateway: Any, client: Any) -> None:
+    issued = assumed(moto_gateway, "arn:aws:iam::222222222222:role/r", "f")
     assert client(moto_gateway, "sts", issued.access_key_id).get_caller_identity()["Account"] == "222222222222"
     assert moto_gateway.host.identities.account_of(issued.access_key_id) == "222222222222"
+
+
+def test_functions_are_their_role_assumed_under_their_name(moto_gateway: Any, client: Any) -> None:
+    name = unique("role")
+    role = client(moto_gateway, "iam", "222222222222").create_role(
+        RoleName=name, Path="/a/b/", AssumeRolePolicyDocument="{}"
+    )["Role"]
+    for function in ("one", "two", "f@lambda_function"):
+        sts = client(moto_gateway, "sts", **as_function(assumed(moto_gateway, role["Arn"], function)))
+        for _ in range(2):
+            who = sts.get_caller_identity()
+            assert who["Arn"] == f"arn:aws:sts::222222222222:assumed-role/{name}/{function}"
+            assert who["UserId"] == f"{role['RoleId']}:{function}"
+            assert who["Account"] == "222222222222"
+
+
+def test_a_role_that_does_not_exist_keeps_its_id(moto_gateway: Any, client: Any) -> None:
+    issued = assumed(moto_gateway, "arn:aws:iam::222222222222:role/nobody-made-it", "f1")
+    sts = client(moto_gateway, "sts", **as_function(issued))
+    first, second = sts.get_caller_identity(), sts.get_caller_identity()
+    assert first["Arn"] == "arn:aws:sts::222222222222:assumed-role/nobody-made-it/f1"
+    assert re.fullmatch(r"AROA[A-Z0-9]{17}:f1", first["UserId"])
+    assert first["UserId"] == second["UserId"]
+
+
+def test_functions_are_known_again_after_moto_was_reset(local_gateway: Any, client: Any, read: Any) -> None:
+    sts = client(local_gateway, "sts", **as_function(assumed(local_gateway, "arn:aws:iam::222222222222:role/r", "f1")))
+    before = sts.get_caller_identity()
+    with local_gateway.connect() as connection:
+        connection.sendall(b"POST /moto-api/reset HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        assert read(connection)[0] == 200
+    assert sts.get_caller_identity()["Arn"] == before["Arn"]
 
 
 @pytest.mark.parametrize("account", ["333333333333", "123456789012"])
@@ -136,6 +183,19 @@ def test_buckets_may_stand_in_the_host_name(moto_gateway: Any, client: Any, monk
     virtual.create_bucket(Bucket=bucket)
     virtual.put_object(Bucket=bucket, Key="/leading/slash", Body=b"1")
     assert [item["Key"] for item in path.list_objects_v2(Bucket=bucket)["Contents"]] == ["/leading/slash"]
+
+
+@pytest.mark.parametrize("host", ["my.host.example:4566", "gateway.my-network", "s3.localhost:4566", "10.0.0.1:4566"])
+def test_a_gateway_may_have_any_name_when_buckets_stand_in_the_path(
+    moto_gateway: Any, client: Any, read: Any, host: str
+) -> None:
+    s3, bucket = client(moto_gateway, "s3"), unique("bucket")
+    s3.create_bucket(Bucket=bucket)
+    with moto_gateway.connect() as connection:
+        put = f"PUT /{bucket}/a/key HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1\r\n".encode()
+        connection.sendall(put + signed("s3") + b"\r\n1")
+        assert read(connection)[0] == 200
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["a/key"]
 
 
 def test_a_bucket_with_the_name_of_a_lambda_path_is_s3s(moto_gateway: Any, client: Any) -> None:
