@@ -28,6 +28,7 @@ class ProviderConfig:
     event_payload_size: int = 1_048_576
     function_layers: int = 5
     resource_tags: int = 50
+    event_source_mapping_filters: int = 5
     settle_s: float = 0.3
     reader_patience_s: float = 1.0
     enforce_permissions: bool = False
@@ -76,6 +77,7 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "LAMBDA_LIMITS_MAX_FUNCTION_ENVVAR_SIZE_BYTES": ("environment_size", _count),
     "LAMBDA_LIMITS_MAX_FUNCTION_PAYLOAD_SIZE_BYTES": ("payload_size", _count),
     "LAMBDA_LIMITS_MAX_EVENT_PAYLOAD_SIZE_BYTES": ("event_payload_size", _count),
+    "LAMBDA_LIMITS_EVENT_SOURCE_MAPPING_FILTERS": ("event_source_mapping_filters", _count),
     "LAMBDA_SETTLE_MS": ("settle_s", _milliseconds),
     "LAMBDA_ENFORCE_PERMISSIONS": ("enforce_permissions", _switch),
 }

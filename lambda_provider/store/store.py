@@ -20,6 +20,7 @@ from lambda_provider.api import (
 )
 from lambda_provider.model.capacity_provider import CapacityProvider
 from lambda_provider.model.code_signing import CodeSigningConfig
+from lambda_provider.model.event_source_mapping import EventSourceMapping
 from lambda_provider.model.function import LATEST, Function, Status
 from lambda_provider.model.layers import Layer
 from lambda_provider.store.archives import ArchiveGone, ArchiveStore
@@ -78,11 +79,12 @@ class Store:
         self.layers = self._table("layer", Layer, Layer.archives)
         self.code_signing_configs = self._table("code-signing-config", CodeSigningConfig)
         self.capacity_providers = self._table("capacity-provider", CapacityProvider)
+        self.event_source_mappings = self._table("event-source-mapping", EventSourceMapping)
         self._urls: dict[str, tuple[str, str, str]] = {}
-        if journal is not None:
-            self.load(journal)
         self.on_change: Callable[[Function | None, Function | None], None] = lambda old, new: None
         """Called with the old and the new value of a function whose change is durable; None is one that does not exist."""
+        if journal is not None:
+            self.load(journal)
 
     # Reading
 
@@ -274,9 +276,9 @@ class Store:
             raise
         for committing in editor.committing:
             committing(new)
+        self.on_change(old, new)
         state = self._region(new.account_id, new.region)
         with state.lock:
-        self.on_change(old, new)
             slot.value = new
             state.code_size += new.code_size() - (old.code_size() if old is not None else 0)
             self._index_urls(old, new)
@@ -299,9 +301,9 @@ class Store:
                 state.code_size -= function.code_size()
                 self._index_urls(function, None)
             self.archives.release(function.archives())
+            self.on_change(function, None)
             return function
 
-            self.on_change(function, None)
     def _index_urls(self, old: Function | None, new: Function | None) -> None:
         before, after = (function.urls if function is not None else {} for function in (old, new))
         if before is after:
