@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import enum
-import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import EnvironmentNotStarted
 from lambda_runtime.executors.base import ExitStatus, PreparedVersion, RuntimeExecutor, Sandbox, SandboxSpec
+from lambda_runtime.failures import InitFailure, decoded, error_body, exit_reason
 from lambda_runtime.logs import EnvironmentLog, LogSink, new_log_stream
 from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog, PlatformLog, TextPlatformLog
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
@@ -36,15 +33,6 @@ class State(enum.Enum):
     BUSY = "busy"
     FINISHING = "finishing"
     STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class InitFailure:
-    """Why an environment did not become ready, as the caller of an invoke would see it."""
-
-    error_type: str
-    payload: bytes
-    status: str = "error"
 
 
 class EnvironmentOwner(Protocol):
@@ -234,7 +222,7 @@ class ExecutionEnvironment:
         work = self._running(request_id)
         limit = self._config.max_response_bytes
         message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
-        self._fail(work, "Function.ResponseSizeTooLarge", _error_body("Function.ResponseSizeTooLarge", message, False))
+        self._fail(work, "Function.ResponseSizeTooLarge", error_body("Function.ResponseSizeTooLarge", message, False))
 
     def runtime_failed(self, request_id: bytes, body: bytes, error_type: str | None) -> None:
         work = self._running(request_id)
@@ -290,7 +278,7 @@ class ExecutionEnvironment:
 
     def _init_timed_out(self) -> None:
         message = f"Init phase timed out after {self._init_timeout_s:.2f} seconds"
-        self._init_failed(InitFailure("Sandbox.Timedout", _error_body("Sandbox.Timedout", message), "timeout"))
+        self._init_failed(InitFailure("Sandbox.Timedout", error_body("Sandbox.Timedout", message), "timeout"))
 
     def _init_failed(self, failure: InitFailure) -> None:
         if self.state is State.STOPPED:
@@ -409,13 +397,13 @@ class ExecutionEnvironment:
             result.log_tail = self._log.close_tail()
         work.answer(result)
 
-    def _stream_ended(self, error_type: str | None, error_body: bytes) -> None:
+    def _stream_ended(self, error_type: str | None, details: bytes) -> None:
         work, stream = self._work, self._stream
         if work is None or stream is None or stream.result is None:
             return
         if error_type is not None:
             stream.result.function_error = UNHANDLED
-            stream.result.payload = _decoded(error_body) or _error_body(error_type, "", False)
+            stream.result.payload = decoded(details) or error_body(error_type, "", False)
         self._complete(work, "error" if error_type else "success", error_type)
         work.finish()
         self._loop.call_soon(self._write_report)
@@ -430,7 +418,7 @@ class ExecutionEnvironment:
             self._sandbox.drain_output()
         self._log.end_of_invocation()
         message = f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds"
-        payload = _error_body("Sandbox.Timedout", message)
+        payload = error_body("Sandbox.Timedout", message)
         self._log.write(self._platform.timed_out(time.time(), request_id, timeout_s))
         self._break(work, "Sandbox.Timedout", payload, "timeout")
 
@@ -438,17 +426,17 @@ class ExecutionEnvironment:
         if self.state is State.STOPPED or exited.cancelled():
             return
         status = exited.result()
-        reason = _exit_reason(status)
+        reason = exit_reason(status)
         if self.state in (State.STARTING, State.INIT):
             error_type = "Runtime.InvalidEntrypoint" if status.entry_point_error else "Runtime.ExitError"
             request_id = self._work.invocation.request_id if self._work else ""
             message = f"RequestId: {request_id} Error: {reason}"
-            self._init_failed(InitFailure(error_type, _error_body(error_type, message)))
+            self._init_failed(InitFailure(error_type, error_body(error_type, message)))
         elif self._work is not None:
             request_id = self._work.invocation.request_id
             self._log.end_of_invocation()
             self._log.write(self._platform.fault(time.time(), request_id, reason, "Runtime.ExitError"))
-            payload = _error_body("Runtime.ExitError", f"RequestId: {request_id} Error: {reason}")
+            payload = error_body("Runtime.ExitError", f"RequestId: {request_id} Error: {reason}")
             self._break(self._work, "Runtime.ExitError", payload, "error")
         else:
             self.stop()
@@ -465,47 +453,3 @@ class ExecutionEnvironment:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _exit_reason(status: ExitStatus) -> str:
-    """AWS's words (recorded: `test_lambda_runtime_exit`, `test_lambda_runtime_wrapper_not_found`)."""
-    if status.entry_point_error is not None:
-        return status.entry_point_error
-    if status.signal is not None:
-        return f"Runtime exited with error: signal: {_SIGNALS.get(status.signal, f'signal {status.signal}')}"
-    if status.code:
-        return f"Runtime exited with error: exit status {status.code}"
-    return "Runtime exited without providing a reason"
-
-
-_SIGNALS = {
-    1: "hangup",
-    2: "interrupt",
-    3: "quit",
-    4: "illegal instruction",
-    5: "trace/breakpoint trap",
-    6: "aborted",
-    7: "bus error",
-    8: "floating point exception",
-    9: "killed",
-    11: "segmentation fault",
-    13: "broken pipe",
-    14: "alarm clock",
-    15: "terminated",
-    25: "file size limit exceeded",
-    31: "bad system call",
-}
-
-
-def _error_body(error_type: str, message: str, type_first: bool = True) -> bytes:
-    """A payload that the platform makes; AWS's order of members differs from case to case."""
-    members = [("errorType", error_type), ("errorMessage", message)]
-    return json.dumps(dict(members if type_first else reversed(members)), separators=(",", ":")).encode()
-
-
-def _decoded(body: bytes) -> bytes:
-    """The error of a streamed response comes in a trailer, base64-encoded."""
-    try:
-        return base64.b64decode(body, validate=True)
-    except binascii.Error:
-        return body

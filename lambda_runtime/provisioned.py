@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lambda_runtime.environment import EnvironmentOwner, ExecutionEnvironment, InitFailure, State
+from lambda_runtime.environment import EnvironmentOwner, ExecutionEnvironment, State
 from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped
 from lambda_runtime.work import Work
 

@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from lambda_runtime.config import RuntimeConfig
-from lambda_runtime.environment import EnvironmentOwner, ExecutionEnvironment, InitFailure, State
+from lambda_runtime.environment import EnvironmentOwner, ExecutionEnvironment, State
 from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped
 from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
+from lambda_runtime.failures import InitFailure
 from lambda_runtime.logs import LogSink
 from lambda_runtime.provisioned import INITIALIZATION_TYPE, ProvisionedEnvironments
 from lambda_runtime.types import FunctionVersion

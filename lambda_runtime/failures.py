@@ -1,0 +1,63 @@
+"""How a function that failed is told to its caller, in AWS's words."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+
+from lambda_runtime.executors.base import ExitStatus
+
+
+@dataclass(frozen=True, slots=True)
+class InitFailure:
+    """Why an environment did not become ready, as the caller of an invoke would see it."""
+
+    error_type: str
+    payload: bytes
+    status: str = "error"
+
+
+def exit_reason(status: ExitStatus) -> str:
+    """AWS's words (recorded: `test_lambda_runtime_exit`, `test_lambda_runtime_wrapper_not_found`)."""
+    if status.entry_point_error is not None:
+        return status.entry_point_error
+    if status.signal is not None:
+        return f"Runtime exited with error: signal: {_SIGNALS.get(status.signal, f'signal {status.signal}')}"
+    if status.code:
+        return f"Runtime exited with error: exit status {status.code}"
+    return "Runtime exited without providing a reason"
+
+
+_SIGNALS = {
+    1: "hangup",
+    2: "interrupt",
+    3: "quit",
+    4: "illegal instruction",
+    5: "trace/breakpoint trap",
+    6: "aborted",
+    7: "bus error",
+    8: "floating point exception",
+    9: "killed",
+    11: "segmentation fault",
+    13: "broken pipe",
+    14: "alarm clock",
+    15: "terminated",
+    25: "file size limit exceeded",
+    31: "bad system call",
+}
+
+
+def error_body(error_type: str, message: str, type_first: bool = True) -> bytes:
+    """A payload that the platform makes; AWS's order of members differs from case to case."""
+    members = [("errorType", error_type), ("errorMessage", message)]
+    return json.dumps(dict(members if type_first else reversed(members)), separators=(",", ":")).encode()
+
+
+def decoded(body: bytes) -> bytes:
+    """The error of a streamed response comes in a trailer, base64-encoded."""
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error:
+        return body
