@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,13 @@ async def test_our_own_packages_are_not_importable_but_the_sdk_is(machine: Any) 
 async def test_a_module_of_the_function_wins_over_one_that_was_imported_before(machine: Any) -> None:
     environment = await machine.run({"index.py": EVALUATE, "queue.py": "MINE = True\n", "email.py": "MINE = True\n"})
     assert await environment.invoke("[__import__('queue').MINE, __import__('email').MINE]") == [True, True]
+
+
+async def test_the_context_knows_how_much_time_remains(machine: Any) -> None:
+    environment = await machine.run(EVALUATE, OWN)
+    deadline_s = 4102444800
+    remaining_ms = await environment.invoke("context.get_remaining_time_in_millis()")
+    assert abs((deadline_s - time.time()) * 1000 - remaining_ms) < 60_000
 
 
 @pytest.mark.parametrize("runtime", [OWN, *_other_pythons()])

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import socket
 
+_DEADLINE = "Lambda-Runtime-Deadline-Ms"
 _NAMES = {
     name.lower().encode(): name
     for name in (
         "Lambda-Runtime-Aws-Request-Id",
         "Lambda-Runtime-Trace-Id",
         "Lambda-Runtime-Invoked-Function-Arn",
-        "Lambda-Runtime-Deadline-Ms",
+        _DEADLINE,
         "Lambda-Runtime-Client-Context",
         "Lambda-Runtime-Cognito-Identity",
         "Lambda-Runtime-Aws-Tenant-Id",
@@ -23,7 +24,7 @@ _NAMES = {
         "Content-Type",
     )
 }
-_NO_HEADERS = dict.fromkeys(_NAMES.values())
+_NO_HEADERS: dict[str, str | int | None] = dict.fromkeys(_NAMES.values())
 _PREFIX = "/2018-06-01/runtime/invocation/"
 _READ_BYTES = 65536
 _SURELY_TAKEN_BYTES = 65536
@@ -126,8 +127,11 @@ def initialize_client(user_agent: str) -> None:
     _connection = _Connection(os.environ.get("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), user_agent)
 
 
-def next() -> tuple[bytes, dict[str, str | None]]:
-    """Wait for an invocation; returns (body, headers). Raises RuntimeError when the Runtime API refuses."""
+def next() -> tuple[bytes, dict[str, str | int | None]]:
+    """Wait for an invocation; returns (body, headers), of which the deadline is a number and the others are text.
+
+    Raises RuntimeError when the Runtime API refuses.
+    """
     head, body = _connection.next()
     headers = dict(_NO_HEADERS)
     for line in head:
@@ -135,6 +139,7 @@ def next() -> tuple[bytes, dict[str, str | None]]:
         known = _NAMES.get(name.lower())
         if known is not None:
             headers[known] = value.strip().decode("utf-8", "replace")
+    headers[_DEADLINE] = int(headers[_DEADLINE] or 0)
     return body, headers
 
 
