@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from lambda_provider.api.errors import LambdaError, RequestEntityTooLargeException
+from lambda_provider.api.errors import LambdaError
 from lambda_provider.wire import MAX_JSON_BODY_BYTES, HttpRequest, HttpResponse
 from lambda_provider.wire.serializer import error_response
 
@@ -40,6 +40,10 @@ class Wire(Protocol):
         """Answer a request; errors are responses too."""
         ...
 
+    def refuse_too_large(self, request: HttpRequest) -> HttpResponse:
+        """The answer to a request whose body is over the limit and was not read to the end."""
+        ...
+
 
 class Behind(Protocol):
     """Where requests for other services go; `service` is the signing name of the request, or empty."""
@@ -52,6 +56,10 @@ class RequestTimeoutException(LambdaError):
 
     code = "RequestTimeoutException"
     status_code = 408
+
+
+class BodyTooLarge(Exception):
+    """The body of a request is over the limit of every operation."""
 
 
 class ClientGone(Exception):
@@ -103,8 +111,8 @@ class LambdaApplication:
             body = await _receive_body(receive, headers.get("content-length"))
         except ClientGone:
             return
-        except RequestEntityTooLargeException as error:
-            response = error_response(error, str(uuid.uuid4()))
+        except BodyTooLarge:
+            response = self._wire.refuse_too_large(HttpRequest(method, path, query, headers))
         except TimeoutError:
             late = RequestTimeoutException("The request body did not arrive in time.")
             response = error_response(late, str(uuid.uuid4()))
@@ -145,7 +153,7 @@ async def receive_body_part(receive: Receive) -> tuple[bytes, bool]:
 
 async def _receive_body(receive: Receive, content_length: str | None) -> bytes:
     if content_length is not None and len(content_length) > 7 and int(content_length) > MAX_JSON_BODY_BYTES:
-        raise _too_large()
+        raise BodyTooLarge
     body, more = await receive_body_part(receive)
     if not more:
         return body
@@ -157,12 +165,8 @@ async def _receive_body(receive: Receive, content_length: str | None) -> bytes:
         size += len(body)
         if size > MAX_JSON_BODY_BYTES:
             # The server reads and forgets what still comes, so the client gets to see the answer.
-            raise _too_large()
+            raise BodyTooLarge
     return b"".join(parts)
-
-
-def _too_large() -> RequestEntityTooLargeException:
-    return RequestEntityTooLargeException(f"Request must be smaller than {MAX_JSON_BODY_BYTES} bytes")
 
 
 def _headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -183,18 +187,29 @@ async def _send_response(response: HttpResponse, receive: Receive, send: Send) -
         await send({"type": "http.response.body", "body": body})
         return
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    stream = asyncio.ensure_future(_send_stream(body, send))
+    try:
+        await until_gone(_send_stream(body, send), receive)
+    except ClientGone:
+        logger.debug("the client left during a streamed response")
+    except Exception:
+        # The head is out: the server ends the connection, so that the client sees an incomplete response.
+        logger.exception("a streamed response broke off")
+
+
+async def until_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Send a response whose request was read to its end; `work` is cancelled when the client leaves: `ClientGone`."""
+    sending = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
-        await asyncio.wait({stream, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+        left = not sending.done()
     finally:
-        for task in (stream, gone):
-            if not task.done():
-                task.cancel()
-        await asyncio.gather(stream, gone, return_exceptions=True)
-    if not stream.cancelled() and (error := stream.exception()) is not None:
-        # The head is out: the server ends the connection, so that the client sees an incomplete response.
-        logger.error("a streamed response broke off", exc_info=error)
+        for task in (sending, gone):
+            task.cancel()
+        await asyncio.gather(sending, gone, return_exceptions=True)
+    if left:
+        raise ClientGone
+    sending.result()
 
 
 async def _send_stream(body: AsyncIterator[bytes], send: Send) -> None:

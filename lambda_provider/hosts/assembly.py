@@ -63,7 +63,8 @@ def assemble(
         retry_policy=lambda invocation: provider.retry_policy(invocation),
     )
     provider = LambdaProvider(host, runtime, state_dir=state_dir)
-    return Assembly(host, runtime, provider, LambdaWire(provider, validate=validate, account_of=account_of))
+    wire = LambdaWire(provider, validate=validate, account_of=account_of, payload_limit=provider.config.payload_size)
+    return Assembly(host, runtime, provider, wire)
 
 
 def _log_sink(host: Host) -> LogSink:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
-from lambda_provider.asgi import ClientGone, Receive, Scope, Send, receive_body_part
+from lambda_provider.asgi import ClientGone, Receive, Scope, Send, receive_body_part, until_gone
 from lambda_provider.host import ServiceUnavailable
 from lambda_provider.hosts.moto_process import MotoProcess
 from lambda_provider.hosts.telemetry import Telemetry
@@ -72,8 +72,13 @@ class MotoProxy:
         response = await self._upstream.request(
             scope["method"].encode("ascii"), target, headers, body, chunked=more and length is None
         )
+        answer = _return(response.status, response.headers, response, send)
         try:
-            await _return(response.status, response.headers, response, send)
+            if response.request_is_sent:
+                await until_gone(answer, receive)
+            else:
+                # Moto answered before it had the whole request. The upload reads from the client, and sees it leave.
+                await answer
         finally:
             response.close()
 

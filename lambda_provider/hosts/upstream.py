@@ -29,6 +29,11 @@ class UpstreamResponse:
         self._connection = connection
         self._upload = upload
 
+    @property
+    def request_is_sent(self) -> bool:
+        """False while a body is still being sent, although the answer has begun."""
+        return self._upload is None or self._upload.done()
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while chunk := await self._connection.read():
             yield chunk
@@ -39,8 +44,9 @@ class UpstreamResponse:
 
     def close(self) -> None:
         """Always call this; a connection whose exchange is not complete both ways is not used again."""
-        if self._upload is not None and not self._upload.done():
-            self._upload.cancel()
+        upload = self._upload
+        if upload is not None and (not upload.done() or upload.cancelled() or upload.exception() is not None):
+            upload.cancel()
             self._connection.abort()
         self._upstream.release(self._connection)
 

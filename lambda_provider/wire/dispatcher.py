@@ -12,13 +12,18 @@ from urllib.parse import parse_qs
 from uuid import uuid4
 
 from lambda_provider.api import spec
-from lambda_provider.api.errors import AccessDeniedException, LambdaError, UnknownOperationException
+from lambda_provider.api.errors import (
+    AccessDeniedException,
+    LambdaError,
+    RequestEntityTooLargeException,
+    UnknownOperationException,
+)
 from lambda_provider.api.exceptions import ServiceException
 from lambda_provider.api.interface import LambdaApi
 from lambda_provider.context import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, RequestContext
 from lambda_provider.wire.credentials import CredentialScope, credential_scope
 from lambda_provider.wire.http import HttpRequest, HttpResponse
-from lambda_provider.wire.parser import Parser, ParserCompiler
+from lambda_provider.wire.parser import MAX_JSON_BODY_BYTES, Parser, ParserCompiler
 from lambda_provider.wire.router import Query, Router
 from lambda_provider.wire.serializer import INTERNAL_ERROR, Serializer, SerializerCompiler, error_response
 
@@ -38,6 +43,8 @@ class _Endpoint(NamedTuple):
     serialize: Serializer
     call: Callable[[RequestContext, Any], Any]
     on_loop: bool
+    takes_event: bool
+    """The body is the event for a function, as it is."""
 
 
 class LambdaWire:
@@ -49,6 +56,7 @@ class LambdaWire:
 
     The account is that of the access key: a key of 12 digits is the account itself, otherwise `account_of(access_key_id)`
     may know a key that was issued here, and an unknown key or an unsigned request belongs to the default account.
+    `payload_limit` is what an invoke takes, in bytes; it is looked at only to say so when a body is far too large.
     """
 
     def __init__(
@@ -58,9 +66,11 @@ class LambdaWire:
         validate: Validate,
         account_of: Callable[[str], str | None] = lambda access_key_id: None,
         executor: Executor | None = None,
+        payload_limit: int = 6 * 1024 * 1024,
     ) -> None:
         self._validate = validate
         self._account_of = account_of
+        self._payload_limit = payload_limit
         self._executor = executor or ThreadPoolExecutor(max_workers=32, thread_name_prefix="lambda-api")
         self._owns_executor = executor is None
         self._router: Router[_Endpoint] = Router()
@@ -74,6 +84,7 @@ class LambdaWire:
                 serializers.compile(operation),
                 method,
                 inspect.iscoroutinefunction(method),
+                _has_blob_body(model, operation),
             )
             self._router.add(operation.http_method, operation.request_uri, endpoint)
 
@@ -115,6 +126,21 @@ class LambdaWire:
             LOG.exception("Request %s (%s %s) failed", request_id, request.method, request.path)
             return error_response(ServiceException(INTERNAL_ERROR), request_id)
 
+    def refuse_too_large(self, request: HttpRequest) -> HttpResponse:
+        """The answer to a request whose body is over `MAX_JSON_BODY_BYTES`, so that nobody read it to the end.
+
+        The words are those in which the operation refuses what is over its own limit.
+        """
+        query = parse_qs(request.query, keep_blank_values=True)
+        found = self._router.match(request.method, request.path, query)
+        if found is None:
+            error = _unknown_operation(credential_scope(request.headers, query))
+        elif found[0].takes_event:
+            error = _too_large(self._payload_limit, "InvokeFunction")
+        else:
+            error = _too_large(MAX_JSON_BODY_BYTES, found[0].operation)
+        return error_response(error, str(uuid4()))
+
     def _answer(
         self, endpoint: _Endpoint, context: RequestContext, path: Sequence[str], query: Query, request: HttpRequest
     ) -> HttpResponse:
@@ -144,6 +170,15 @@ class LambdaWire:
         if len(access_key_id) == 12 and access_key_id.isascii() and access_key_id.isdigit():
             return access_key_id
         return self._account_of(access_key_id) or DEFAULT_ACCOUNT_ID
+
+
+def _has_blob_body(model: spec.ServiceSpec, operation: spec.Operation) -> bool:
+    shape = model.shape(operation.input)
+    return shape.payload is not None and model.shape(shape.members[shape.payload].shape).type == "blob"
+
+
+def _too_large(limit: int, operation: str) -> LambdaError:
+    return RequestEntityTooLargeException(f"Request must be smaller than {limit} bytes for the {operation} operation")
 
 
 def _unknown_operation(scope: CredentialScope | None) -> LambdaError:

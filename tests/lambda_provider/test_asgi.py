@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -33,6 +32,9 @@ class Wire:
     async def handle(self, request: HttpRequest) -> HttpResponse:
         self.request = request
         return self.response
+
+    def refuse_too_large(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(413, [], f"{request.method} {request.path}".encode())
 
 
 class Behind:
@@ -143,7 +145,7 @@ async def test_internal_paths_never_reach_the_wire(client: Client) -> None:
 
 async def test_a_declared_oversized_body_is_refused_before_it_is_read(client: Client) -> None:
     assert await client.request("POST", FUNCTIONS, b"x", content_length="70167212") == 413
-    assert dict(client.sent[0]["headers"])[b"x-amzn-ErrorType"] == b"RequestEntityTooLargeException"
+    assert client.body == b"POST /2015-03-31/functions"
     assert client.wire.request is None
 
 
@@ -152,7 +154,7 @@ async def test_an_oversized_chunked_body_is_refused_when_the_limit_is_passed(
 ) -> None:
     monkeypatch.setattr(asgi, "MAX_JSON_BODY_BYTES", 10)
     assert await client.request("POST", FUNCTIONS, b"12345", b"678901", b"never asked for") == 413
-    assert "smaller than 10 bytes" in json.dumps(json.loads(client.body))
+    assert client.body == b"POST /2015-03-31/functions"
 
 
 async def test_a_body_of_exactly_the_limit_is_taken(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

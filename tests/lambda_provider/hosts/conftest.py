@@ -33,6 +33,9 @@ class EchoWire:
         self.requests.append(request)
         return await self.handler(request)
 
+    def refuse_too_large(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(413, [], b"too large")
+
     async def _echo(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse(200, [("content-type", "application/json"), ("x-path", request.path)], request.body)
 

@@ -286,6 +286,42 @@ class TestBodies:
         assert fields["message"] == "Request must be smaller than 70167211 bytes for the CreateFunction operation"
 
 
+class TestBodyThatNobodyRead:
+    @pytest.mark.parametrize(
+        ("method", "path", "message"),
+        [
+            ("POST", FUNCTIONS, "Request must be smaller than 70167211 bytes for the CreateFunction operation"),
+            (
+                "PUT",
+                f"{FUNCTIONS}/f/code",
+                "Request must be smaller than 70167211 bytes for the UpdateFunctionCode operation",
+            ),
+            (
+                "POST",
+                f"{FUNCTIONS}/f/invocations",
+                "Request must be smaller than 6291456 bytes for the InvokeFunction operation",
+            ),
+            (
+                "POST",
+                "/2014-11-13/functions/f/invoke-async",
+                "Request must be smaller than 6291456 bytes for the InvokeFunction operation",
+            ),
+        ],
+    )
+    def test_is_refused_in_the_words_of_the_operation(self, peer, method, path, message) -> None:
+        response = peer.wire.refuse_too_large(HttpRequest(method, path))
+        assert error_of(response) == (
+            413,
+            "RequestEntityTooLargeException",
+            {"message": message},
+        )
+        assert peer.requests == []
+
+    def test_of_an_unknown_operation_is_refused_as_that(self, peer) -> None:
+        assert peer.wire.refuse_too_large(HttpRequest("POST", "/no/such")).status == 404
+        assert peer.wire.refuse_too_large(HttpRequest("POST", "/no/such", headers=signed("test"))).status == 403
+
+
 class TestParameters:
     @pytest.mark.parametrize("text", ["abc", "1.0", "", " 1", "1_000", "٣", "9" * 30, "--1"])
     def test_number_in_the_query_has_to_be_one(self, peer, text) -> None:
