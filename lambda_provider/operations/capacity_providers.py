@@ -145,7 +145,7 @@ class CapacityProviderOperations(Networks):
                     continue
                 yield (
                     (here, version.number),
-                    {"FunctionArn": f"{function.arn}:{version.number}", "State": version.status.state},
+                    {"FunctionArn": f"{function.arn}:{version.number}", "State": function.state_of(version)},
                 )
 
         items, more = page(request, f"versions-by/{provider.arn}", items_after)

@@ -32,6 +32,17 @@ def updated(target: Target, name: str) -> None:
     target.lambda_.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
 
 
+def allocated(target: Target, timeout_s: float = 15, **config: Any) -> dict[str, Any]:
+    """What became of a provisioned concurrency config, once its allocation is no longer in progress."""
+    pause, deadline = threading.Event(), time.monotonic() + timeout_s * (60 if target.is_aws else 1)
+    while time.monotonic() < deadline:
+        answer: dict[str, Any] = target.lambda_.get_provisioned_concurrency_config(**config)
+        if answer["Status"] != "IN_PROGRESS":
+            return answer
+        pause.wait(5 if target.is_aws else 0.05)
+    raise AssertionError(f"still in progress: {answer}")
+
+
 def all_pages(target: Target, operation: str, member: str, **parameters: Any) -> list[dict[str, Any]]:
     """The members of all pages of a listing."""
     pages = target.lambda_.get_paginator(operation).paginate(**parameters)
