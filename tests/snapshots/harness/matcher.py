@@ -44,7 +44,8 @@ SHAPES = {
     "uuid": _UUID,
     "request-id": _UUID,
     "function-name": r"[A-Za-z0-9_-]+",
-    "resource": r"[^:]+",
+    # Or the label of a DynamoDB stream.
+    "resource": r"[^:]+|\d{4}-\d\d-\d\dT[\d:.]+",
     "duration": r"\d+(?:\.\d+)?",
     "memory": r"\d+",
     "runtime-release": r"\d+",
