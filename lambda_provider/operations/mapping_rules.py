@@ -46,6 +46,9 @@ def check_creation(kind: SourceKind, request: Mapping[str, Any]) -> None:
 def check_update(kind: SourceKind, old: MappingSettings, request: Mapping[str, Any]) -> None:
     """Raise for what the source does not know, and for what cannot be changed once a mapping exists."""
     _check_members(kind, request)
+    for member in kind.requires:
+        if member in request and not request[member]:
+            raise kind.missing(member)
     if kind is MQ and any(each.get("Type") == "VIRTUAL_HOST" for each in request.get("SourceAccessConfigurations", ())):
         raise _invalid("VIRTUAL_HOST cannot be specified in an update of an event source mapping.")
     for member, source in (

@@ -680,6 +680,11 @@ def test_what_an_update_cannot_change(provider, create):
     assert [each["Type"] for each in seen["SourceAccessConfigurations"]] == ["BASIC_AUTH", "VIRTUAL_HOST"]
 
 
+def test_an_update_cannot_take_away_what_the_source_needs(provider, create):
+    message = "Required 'sourceAccessConfigurations' parameter is missing."
+    assert refused(updated, provider, create("mq"), SourceAccessConfigurations=[]) == message
+
+
 def test_an_update_of_a_change_stream(provider, create):
     made = create("documentdb")
     seen = updated(provider, made, DocumentDBEventSourceConfig={"FullDocument": "UpdateLookup"})
