@@ -61,18 +61,6 @@ class Allocations:
         for name in [name for name, wanted in self._wanted.items() if arn in wanted]:
             self._let_go(name)
 
-    def version_retired(self, arn: str) -> None:
-        """A version is gone, and what was asked for on it."""
-        for requests in (self._wanted, self._held):
-            for name in [name for name, versions in requests.items() if arn in versions]:
-                left = {other: count for other, count in requests[name].items() if other != arn}
-                if left:
-                    requests[name] = left
-                else:
-                    del requests[name]
-                    if requests is self._wanted:
-                        self._release(name)
-
     def clear(self) -> None:
         """Forget every request; the environments are ended by whoever stops them."""
         self._wanted.clear()

@@ -42,7 +42,8 @@ class _Pool:
 class ConcurrencyTracker:
     """Counts invocations in flight and refuses those above a limit. Touched only on the runtime loop; hence no locks.
 
-    `on_release` is called after a slot became free, with the function's ARN: whoever waits for one may try again.
+    `on_release` is called for each slot that became free, or may have, with the function's ARN: whoever waits for one may
+    try again.
     """
 
     def __init__(self, limit: int, on_release: Callable[[str], None] = lambda function_arn: None) -> None:
@@ -69,7 +70,7 @@ class ConcurrencyTracker:
             pool.reserved[function_arn] = reserved
             pool.unreserved_in_use -= 0 if was_reserved else running
         self._count_unreserved(pool)
-        self.on_release(function_arn)
+        self._wake(pool, function_arn)
 
     def set_provisioned(self, version: FunctionVersion, count: int) -> None:
         """Take concurrency out of the function's reserve, or the unreserved pool, for what a version has provisioned."""
@@ -83,7 +84,7 @@ class ConcurrencyTracker:
         if not pool.provisioned[function_arn]:
             del pool.provisioned[function_arn]
         self._count_unreserved(pool)
-        self.on_release(function_arn)
+        self._wake(pool, function_arn)
 
     def acquire(self, version: FunctionVersion) -> None:
         """Take a slot for one invocation on demand.
@@ -139,6 +140,11 @@ class ConcurrencyTracker:
         else:
             del pool.provisioned_in_use[function_arn]
         self.on_release(function_arn)
+
+    def _wake(self, pool: _Pool, function_arn: str) -> None:
+        """After a limit changed: as many may try again as can run at most."""
+        for _ in range(max(1, pool.reserved.get(function_arn, pool.unreserved))):
+            self.on_release(function_arn)
 
     def _count_unreserved(self, pool: _Pool) -> None:
         provisioned = sum(

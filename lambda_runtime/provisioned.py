@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from lambda_runtime.environment import EnvironmentOwner, ExecutionEnvironment, State
 from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped
+from lambda_runtime.failures import InitFailure
 from lambda_runtime.work import Work
 
 INITIALIZATION_TYPE = "provisioned-concurrency"

@@ -63,6 +63,7 @@ class RuntimeService:
         self._allocations = Allocations(self._set_provisioned_target, self._provisioned_on)
         self._drained: set[VersionManager] = set()
         self._without_runtime: dict[str, VersionFailed] = {}
+        self._undeployable: set[str] = set()
         self._deploying: dict[str, asyncio.Future[None]] = {}
         self._releases: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,6 +114,9 @@ class RuntimeService:
                 manager.provisioned.set_target(self._allocations.target(version.arn), at_once=True)
             if old is not None:
                 self._drain(old)
+        except VersionFailed:
+            self._undeployable.add(version.arn)
+            raise
         finally:
             if self._deploying.get(version.arn) is done:
                 del self._deploying[version.arn]
@@ -121,11 +125,11 @@ class RuntimeService:
     async def retire(self, arn: str) -> None:
         """Forget a version: what runs may finish, nothing new is taken. Unknown ARNs are ignored."""
         self._without_runtime.pop(arn, None)
+        self._undeployable.discard(arn)
         manager = self._managers.pop(arn, None)
         if manager is not None:
             self._drain(manager)
             self.concurrency.set_provisioned(manager.version, 0)
-        self._allocations.version_retired(arn)
 
     def set_provisioned(self, name: str, versions: Mapping[str, int]) -> None:
         """Keep environments of versions initialised: how many, by the version's ARN.
@@ -189,6 +193,7 @@ class RuntimeService:
 
     async def _prepare(self, version: FunctionVersion) -> VersionManager | None:
         self._without_runtime.pop(version.arn, None)
+        self._undeployable.discard(version.arn)
         try:
             prepared = await self.executor.prepare(version)
         except VersionFailed as error:
@@ -218,7 +223,7 @@ class RuntimeService:
     def _provisioned_on(self, arn: str) -> ProvisionedStatus:
         if (manager := self._managers.get(arn)) is not None:
             return manager.provisioned.status
-        if arn in self._without_runtime:
+        if arn in self._without_runtime or arn in self._undeployable:
             return ProvisionedStatus(Allocation.FAILED, reason=INIT_FAILURE)
         return ProvisionedStatus()
 

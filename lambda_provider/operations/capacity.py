@@ -69,8 +69,11 @@ class Capacity:
 
     def status(self, name: str) -> ProvisionedStatus:
         """What became of the provisioned concurrency under a qualified ARN. Blocks for a moment."""
-        status = self._submit(self._status(name))
-        return (status and status.result(_PATIENCE_S)) or ProvisionedStatus()
+        looking = self._submit(self._status(name))
+        try:
+            return (looking and looking.result(_PATIENCE_S)) or ProvisionedStatus()
+        except (TimeoutError, concurrent.futures.CancelledError):
+            return ProvisionedStatus()
 
     async def _apply(self, function: Function, before: _Claims, after: _Claims) -> None:
         if before.reserved != after.reserved:

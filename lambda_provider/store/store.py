@@ -82,7 +82,8 @@ class Store:
         self.event_source_mappings = self._table("event-source-mapping", EventSourceMapping)
         self._urls: dict[str, tuple[str, str, str]] = {}
         self.on_change: Callable[[Function | None, Function | None], None] = lambda old, new: None
-        """Called with the old and the new value of a function whose change is durable; None is one that does not exist."""
+        """Called with the old and the new value of a function when a change is durable, just before readers see it; None is
+        a function that does not exist."""
         if journal is not None:
             self.load(journal)
 
@@ -293,6 +294,7 @@ class Store:
             if function is None:
                 return None
             self._record(function, None)
+            self.on_change(function, None)
             state = self._region(function.account_id, function.region)
             with state.lock:
                 slot.value = None
@@ -301,7 +303,6 @@ class Store:
                 state.code_size -= function.code_size()
                 self._index_urls(function, None)
             self.archives.release(function.archives())
-            self.on_change(function, None)
             return function
 
     def _index_urls(self, old: Function | None, new: Function | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -266,17 +267,58 @@ async def test_version_that_is_deployed_later_or_again_gets_its_environments(ser
     assert len(executor.started) == 2
 
 
-async def test_retired_version_loses_its_environments_and_its_request(service, executor, provision) -> None:
+async def test_retired_version_loses_its_environments_once_they_are_done(service, executor, provision) -> None:
     gate = executor.script = Gate()
     await provision(v1=2)
     running = asyncio.create_task(service.invoke(call(payload=b"1")))
     await until(lambda: gate.running == 1)
     await service.retire(f"{FUNCTION}:1")
-    assert service.provisioned(CONFIG) is None
+    assert service.environment_count() == 1
     gate.open.set()
     assert (await running).payload == b"1"
     await until(lambda: executor.released == ["r1"])
     assert service.environment_count() == 0
+    assert service.concurrency.in_use(ACCOUNT, REGION) == 0
+
+
+async def test_version_that_cannot_be_deployed_cannot_be_provisioned(service, executor, provision) -> None:
+    executor.fail_prepare = VersionFailed("InvalidZipFileException", "a damaged archive")
+    with pytest.raises(VersionFailed):
+        await service.deploy(version("2"))
+    assert await provision(v2=1) == ProvisionedStatus(Allocation.FAILED, 0, 0, INIT_FAILURE)
+    executor.fail_prepare = None
+    await service.deploy(version("2"))
+    assert await provision(v2=1) == ready(1)
+
+
+async def test_events_that_waited_for_a_slot_run_together_when_the_limit_is_raised(service, executor) -> None:
+    gate = executor.script = Gate()
+    service.concurrency.set_reserved(ACCOUNT, REGION, FUNCTION, 0)
+    for _ in range(3):
+        await service.enqueue(call())
+    await until(lambda: len(service.events._throttled.get(FUNCTION, ())) == 3)
+    service.concurrency.set_reserved(ACCOUNT, REGION, FUNCTION, 3)
+    await until(lambda: gate.running == 3)
+    gate.open.set()
+
+
+async def test_json_log_tells_how_an_environment_was_initialised(executor) -> None:
+    entries: list[str] = []
+    service = RuntimeService(
+        RuntimeConfig(provisioning_delay_s=0),
+        executor,
+        log_sink=lambda version, stream, found: entries.extend(message for _, message in found),
+    )
+    await service.start()
+    await service.deploy(version(log_format="JSON"))
+    service.set_provisioned(CONFIG, {f"{FUNCTION}:1": 1})
+    await until(lambda: service.provisioned(CONFIG) == ready(1))
+    await service.stop()
+    started = json.loads(entries[0])
+    assert (started["type"], started["record"]["initializationType"]) == (
+        "platform.initStart",
+        "provisioned-concurrency",
+    )
 
 
 async def test_provisioned_concurrency_counts_towards_the_reserve(service, executor, provision) -> None:
