@@ -47,11 +47,12 @@ def check_size(payload: bytes, limit: int) -> None:
 
 
 def decode_client_context(encoded: str) -> str:
-    """The JSON text of an `X-Amz-Client-Context` header. Raises InvalidRequestContentException."""
+    """The JSON text of an `X-Amz-Client-Context` header, in one line. Raises InvalidRequestContentException."""
     try:
         text = base64.b64decode(encoded, validate=True).decode()
         if not isinstance(json.loads(text), dict):
             raise ValueError(text)
     except (ValueError, RecursionError, binascii.Error):
         raise InvalidRequestContentException("Client context must be a valid Base64-encoded JSON object.") from None
-    return text
+    # The function gets it in a header, which a line break would end. In JSON that was read, line breaks are only blanks.
+    return text.replace("\r", " ").replace("\n", " ")

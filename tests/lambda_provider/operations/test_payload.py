@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from lambda_provider.api import InvalidRequestContentException
 from lambda_provider.operations import jackson
-from lambda_provider.operations.payload import check_json
+from lambda_provider.operations.payload import check_json, decode_client_context
 
 VALUES = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 
@@ -80,6 +81,13 @@ def test_values_nest_a_thousand_deep_and_no_deeper():
 def test_numbers_may_be_longer_than_python_likes():
     check_json(b"1" * 5000)
     check_json(b"1e999999")
+
+
+def test_a_client_context_is_one_line_of_text_because_it_travels_in_a_header():
+    encoded = base64.b64encode('{"a":\r\n"b\\n",\n"c": "ä"}'.encode()).decode()
+    text = decode_client_context(encoded)
+    assert text.splitlines() == [text]
+    assert json.loads(text) == {"a": "b\n", "c": "ä"}
 
 
 @pytest.mark.parametrize("payload", [b"null", b'"x"', b" 1.5e-3 ", b"[]", b'{"\xc3\xa4":"\\ud800"}'])
