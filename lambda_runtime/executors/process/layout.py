@@ -63,7 +63,8 @@ def runtime_files(interpreter: Interpreter | None, *, prefer_compiled: bool = Fa
     """The runtime client for an interpreter; nothing for an OS-only runtime, which brings its own.
 
     awslambdaric's compiled part is replaced by ours, which is faster and the same for every version of Python
-    (docs/decisions/0003-python-transport.md). With `prefer_compiled` the Python that we run on, which can load it, gets the original.
+    (docs/decisions/0003-python-transport.md). With `prefer_compiled` the Python that we run on, which can load it, gets the
+    original.
     """
     if interpreter is None:
         return RuntimeFiles({})
