@@ -1,0 +1,1 @@
+"""What users of Lambda emulators suffer from, each pain as a rule that this one keeps; against a running gateway."""

@@ -1,0 +1,74 @@
+"""What a gateway has on this machine: processes, mounts, files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PATIENCE_S = 20.0
+
+Process = tuple[int, str]
+"""A process id and when it started: ids are used again."""
+
+
+def descendants(pid: int) -> set[Process]:
+    """Every process below this one, in whatever namespace."""
+    children: dict[int, list[Process]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (found := _stat(int(entry.name))) is not None:
+            parent, process = found
+            children.setdefault(parent, []).append(process)
+    result: set[Process] = set()
+    waiting = [pid]
+    while waiting:
+        for process in children.get(waiting.pop(), ()):
+            result.add(process)
+            waiting.append(process[0])
+    return result
+
+
+def alive(processes: set[Process]) -> set[Process]:
+    """Those of them that still run."""
+    return {process for process in processes if (found := _stat(process[0])) is not None and found[1] == process}
+
+
+def running_with(argument: str) -> list[int]:
+    """The processes that have this argument."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:  # It ended while we looked.
+                continue
+            if argument.encode() in arguments:
+                found.append(int(entry.name))
+    return found
+
+
+def mounts() -> str:
+    """What is mounted, as this process sees it."""
+    return Path("/proc/self/mountinfo").read_text()
+
+
+def files(directory: Path) -> set[str]:
+    """Everything below a directory, by relative path."""
+    return {str(path.relative_to(directory)) for path in directory.rglob("*")}
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Return when the condition is true; fails when that takes too long."""
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until, f"{what}: not after {PATIENCE_S} s"
+        time.sleep(0.02)
+
+
+def _stat(pid: int) -> tuple[int, Process] | None:
+    """The parent of a process that is not a zombie, and who it is."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else (int(fields[1]), (pid, fields[19]))
