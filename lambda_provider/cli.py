@@ -78,7 +78,9 @@ def _client_command(commands: argparse._SubParsersAction, name: str, text: str) 
     parser.add_argument(
         "--region", default=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     )
-    parser.add_argument("--account", default="000000000000", help="12 digits (default: %(default)s)")
+    key = os.environ.get("AWS_ACCESS_KEY_ID", "")
+    default_account = key if _is_account(key) else "000000000000"
+    parser.add_argument("--account", type=_account, default=default_account, help="12 digits (default: %(default)s)")
     return parser
 
 
@@ -87,6 +89,16 @@ def _port(text: str) -> int:
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 65535")
     return number
+
+
+def _account(text: str) -> str:
+    if not _is_account(text):
+        raise argparse.ArgumentTypeError(f"{text} is not an account id of 12 digits")
+    return text
+
+
+def _is_account(text: str) -> bool:
+    return len(text) == 12 and text.isascii() and text.isdigit()
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from typing import Any
 
+from lambda_provider.commands import CommandError
 from lambda_provider.commands.endpoint import AwsError, Endpoint
 
 _POLL_S = 1.0
@@ -17,8 +19,15 @@ def run(options: argparse.Namespace) -> int:
     group = options.name if options.name.startswith("/") else f"/aws/lambda/{options.name.rpartition(':function:')[2]}"
     seen: set[str] = set()
     since_ms = 0
+    waiting = False
     while True:
-        events = _events(endpoint, group, since_ms, missing_is_empty=options.follow)
+        events = _events(endpoint, group, since_ms)
+        if events is None:
+            if not options.follow:
+                raise CommandError(f"{_nothing_in(group, options)}; was the function invoked there?")
+            if not waiting:
+                print(f"{_nothing_in(group, options)} yet; waiting", file=sys.stderr)
+            waiting, events = True, []
         for event in events:
             if event["eventId"] not in seen:
                 print(_line(event), flush=True)
@@ -31,15 +40,20 @@ def run(options: argparse.Namespace) -> int:
         time.sleep(_POLL_S)
 
 
-def _events(endpoint: Endpoint, group: str, since_ms: int, *, missing_is_empty: bool) -> list[dict[str, Any]]:
+def _nothing_in(group: str, options: argparse.Namespace) -> str:
+    return f"no log group {group} in {options.region} of account {options.account}"
+
+
+def _events(endpoint: Endpoint, group: str, since_ms: int) -> list[dict[str, Any]] | None:
+    """The events from a time on; None if there is no such log group."""
     request: dict[str, Any] = {"logGroupName": group, "startTime": since_ms, "interleaved": True}
     events: list[dict[str, Any]] = []
     while True:
         try:
             page = endpoint.call_json("logs", "Logs_20140328.FilterLogEvents", request)
         except AwsError as error:
-            if missing_is_empty and error.code == "ResourceNotFoundException":
-                return []
+            if error.code == "ResourceNotFoundException":
+                return None
             raise
         events += page["events"]
         if not page.get("nextToken"):

@@ -118,7 +118,9 @@ def test_killing_the_gateway_leaves_no_child(own_gateway: Any, client_for: Any) 
     assert ended, f"moto (process {moto}) outlived its gateway"
 
 
-@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["start", "--port", "70000"], ["invoke"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["no-such-command"], ["start", "--port", "70000"], ["invoke"], ["status", "--account", "12"]]
+)
 def test_wrong_usage_has_status_2(cli: Cli, arguments: list[str]) -> None:
     result = cli(*arguments)
     assert result.returncode == 2
@@ -201,7 +203,14 @@ def test_logs_prints_what_the_function_printed(cli: Cli, gateway: Any, deploy: A
     assert re.search(
         r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z  greeting \{'name': 'you'\}$", result.stdout, re.MULTILINE
     )
-    assert cli("logs", "no-such-function", *url).returncode == 1
+
+
+def test_logs_of_a_function_that_never_ran_says_where_it_looked(cli: Cli, gateway: Any) -> None:
+    result = cli(
+        "logs", "never-ran", "--endpoint-url", gateway.url, "--region", "eu-west-1", "--account", "111111111111"
+    )
+    assert result.returncode == 1
+    assert "no log group /aws/lambda/never-ran in eu-west-1 of account 111111111111" in result.stderr
 
 
 def test_following_logs_shows_new_lines_as_they_come(gateway: Any, deploy: Any, aws_client: Any) -> None:
@@ -209,9 +218,11 @@ def test_following_logs_shows_new_lines_as_they_come(gateway: Any, deploy: Any, 
     command = [sys.executable, "-m", "lambda_provider.cli", "logs", name, "-f", "--endpoint-url", gateway.url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
         assert follower.stdout is not None
+        assert follower.stderr is not None
         give_up = threading.Timer(30, follower.kill)
         give_up.start()
         try:
+            assert follower.stderr.readline().endswith(" yet; waiting\n")
             for who in ("first", "second"):
                 aws_client("lambda").invoke(FunctionName=name, Payload=json.dumps({"name": who}))
                 assert any(f"greeting {{'name': '{who}'}}" in line for line in iter(follower.stdout.readline, ""))
@@ -249,6 +260,16 @@ def test_doctor_tells_what_there_is_and_what_follows(cli: Cli) -> None:
     assert "Docker engine" in text.stdout
     missing = cli("doctor", DOCKER_HOST="tcp://127.0.0.1:1").stdout
     assert re.search(r"no +Docker engine +.*tcp://127.0.0.1:1", missing)
+
+
+@pytest.mark.parametrize(
+    ("key", "account"), [("111111111111", "111111111111"), ("test", "000000000000"), ("", "000000000000")]
+)
+def test_the_access_key_of_the_environment_may_be_the_account(
+    monkeypatch: pytest.MonkeyPatch, key: str, account: str
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    assert build_parser().parse_args(["invoke", "f"]).account == account
 
 
 def test_every_command_explains_itself(cli: Cli) -> None:
