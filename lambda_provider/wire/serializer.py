@@ -87,7 +87,8 @@ class SerializerCompiler:
                 ("Content-Type", result.get(content_type_member, eventstream.CONTENT_TYPE)),
             ]
             sent.extend((header, result[member]) for header, member in headers.items() if member in result)
-            frames = _frames(result[stream_member], encode, request_id)
+            # A dry run has nothing to stream.
+            frames = _frames(result[stream_member], encode, request_id) if stream_member in result else b""
             return HttpResponse(result.get(status_member, operation.status), sent, frames)
 
         return serialize

@@ -118,7 +118,7 @@ def test_security_groups_are_optional(provider):
 
 
 def test_functions_use_a_provider_that_exists(provider, active):
-    with pytest.raises(ResourceNotFoundException, match="^Capacity provider not found: "):
+    with pytest.raises(ResourceNotFoundException, match=r"^Capacity provider not found: "):
         provider.create_function(context(), creation("f", **on("c")))
     create(provider)
     active("f", **on("c"), Publish=True)

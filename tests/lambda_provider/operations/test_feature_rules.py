@@ -85,7 +85,7 @@ def test_settings_that_do_not_go_together(provider, members, message):
 
 def test_a_rule_holds_for_what_an_update_leaves_as_it_was(provider, active):
     active("f", EphemeralStorage={"Size": 1024})
-    with pytest.raises(InvalidParameterValueException, match="^Ephemeral storage"):
+    with pytest.raises(InvalidParameterValueException, match=r"^Ephemeral storage"):
         update(provider, **SNAP_START)
     assert configuration(provider)["SnapStart"]["ApplyOn"] == "None"
 
@@ -196,7 +196,7 @@ def test_runtime_management_of_a_version(provider, active, qualifier):
     other = configuration(provider, qualifier="1" if qualifier is None else None)
     assert other["RuntimeVersionConfig"]["RuntimeVersionArn"] != build
     for refused in ({"UpdateRuntimeOn": "Manual"}, {"UpdateRuntimeOn": "Auto", "RuntimeVersionArn": build}):
-        with pytest.raises(InvalidParameterValueException, match="^RuntimeVersionArn is "):
+        with pytest.raises(InvalidParameterValueException, match=r"^RuntimeVersionArn is "):
             put(context(), {**request, **refused})
     with pytest.raises(ResourceNotFoundException, match=f"^Function not found: {arn('f', '7')}$"):
         get(context(), {"FunctionName": "f", "Qualifier": "7"})

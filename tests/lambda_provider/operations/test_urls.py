@@ -70,7 +70,7 @@ def test_a_url_of_an_alias_outlives_it(provider, active):
     provider.delete_function_url_config(context(), {"FunctionName": "f"})
     provider.delete_alias(context(), {"FunctionName": "f", "Name": "a"})
     assert get(provider, "f:a")["FunctionUrl"] == created["FunctionUrl"]
-    with pytest.raises(ResourceNotFoundException, match="^The resource you requested does not exist.$"):
+    with pytest.raises(ResourceNotFoundException, match=r"^The resource you requested does not exist\.$"):
         get(provider)
 
 
@@ -87,7 +87,7 @@ def test_there_is_no_url(provider, active, operation, name):
 @pytest.mark.parametrize("members", [{"name": "nope"}, {"Qualifier": "nope"}])
 def test_a_url_needs_a_function_and_its_alias(provider, active, members):
     active()
-    with pytest.raises(ResourceNotFoundException, match="^Function does not exist$"):
+    with pytest.raises(ResourceNotFoundException, match=r"^Function does not exist$"):
         create(provider, **members)
 
 
