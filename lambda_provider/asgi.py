@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 from lambda_provider.api.errors import LambdaError
+from lambda_provider.urls.addresses import Address, address_of
+from lambda_provider.urls.requests import UrlRequest
 from lambda_provider.wire import MAX_JSON_BODY_BYTES, HttpRequest, HttpResponse
 from lambda_provider.wire.serializer import error_response
 
@@ -45,6 +47,16 @@ class Wire(Protocol):
         ...
 
 
+class Urls(Protocol):
+    """Answers requests to function URLs: `lambda_provider.urls.serving.FunctionUrls`."""
+
+    payload_limit: int
+
+    async def handle(self, address: Address, request: UrlRequest) -> HttpResponse: ...
+
+    def refuse_too_large(self) -> HttpResponse: ...
+
+
 class Behind(Protocol):
     """Where requests for other services go; `service` is the signing name of the request, or empty."""
 
@@ -71,6 +83,7 @@ class LambdaApplication:
 
     A signed request is Lambda's if its credential scope says so, whatever its path: an S3 bucket may be called `2015-03-31`.
     An unsigned one, or one with a broken scope, is Lambda's if its path is. `internal` answers paths under `/_lambda/`.
+    `urls` answers what is for the host of a function URL, or its path, before anything else is asked.
     `learn` is awaited with the access key of every request for Lambda, before the wire has to know its account.
     """
 
@@ -81,11 +94,13 @@ class LambdaApplication:
         behind: Behind | None = None,
         internal: Callable[[HttpRequest], Awaitable[HttpResponse]] | None = None,
         learn: Callable[[str], Awaitable[None]] | None = None,
+        urls: Urls | None = None,
     ) -> None:
         self._wire = wire
         self._behind = behind
         self._internal = internal
         self._learn = learn
+        self._urls = urls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -93,6 +108,9 @@ class LambdaApplication:
             return
         headers = _headers(scope["headers"])
         path = scope["raw_path"].decode("latin-1")
+        if self._urls is not None and (address := address_of(headers.get("host", ""), path)) is not None:
+            await self._call_url(self._urls, address, scope, receive, send)
+            return
         query = scope["query_string"].decode("latin-1")
         method = scope["method"]
         handle: Callable[[HttpRequest], Awaitable[HttpResponse]] = self._wire.handle
@@ -108,18 +126,44 @@ class LambdaApplication:
                 await self._behind(scope, receive, send, service=service)
                 return
         try:
-            body = await _receive_body(receive, headers.get("content-length"))
+            body = await _receive_body(receive, headers.get("content-length"), MAX_JSON_BODY_BYTES)
         except ClientGone:
             return
         except BodyTooLarge:
             response = self._wire.refuse_too_large(HttpRequest(method, path, query, headers))
         except TimeoutError:
-            late = RequestTimeoutException("The request body did not arrive in time.")
-            response = error_response(late, str(uuid.uuid4()))
-            response.headers.append(("connection", "close"))
+            response = _too_late()
         else:
             response = await handle(HttpRequest(method, path, query, headers, body))
         await _send_response(response, receive, send)
+
+    async def _call_url(self, urls: Urls, address: Address, scope: Scope, receive: Receive, send: Send) -> None:
+        request = url_request(scope)
+        try:
+            request.body = await _receive_body(receive, request.header("content-length") or None, urls.payload_limit)
+        except ClientGone:
+            return
+        except BodyTooLarge:
+            response = urls.refuse_too_large()
+        except TimeoutError:
+            response = _too_late()
+        else:
+            response = await urls.handle(address, request)
+        await _send_response(response, receive, send)
+
+
+def url_request(scope: Scope) -> UrlRequest:
+    """A request to a function URL, its body still to come."""
+    client = scope.get("client")
+    return UrlRequest(
+        method=scope["method"],
+        path=scope["raw_path"].decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
+        client=client[0] if client else "127.0.0.1",
+        scheme=scope.get("scheme", "http"),
+        protocol=f"HTTP/{scope.get('http_version', '1.1')}",
+    )
 
 
 def signing_service(scope: str) -> str:
@@ -151,8 +195,14 @@ async def receive_body_part(receive: Receive) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-async def _receive_body(receive: Receive, content_length: str | None) -> bytes:
-    if content_length is not None and len(content_length) > 7 and int(content_length) > MAX_JSON_BODY_BYTES:
+def _too_late() -> HttpResponse:
+    response = error_response(RequestTimeoutException("The request body did not arrive in time."), str(uuid.uuid4()))
+    response.headers.append(("connection", "close"))
+    return response
+
+
+async def _receive_body(receive: Receive, content_length: str | None, limit: int) -> bytes:
+    if content_length is not None and len(content_length) > 6 and int(content_length) > limit:
         raise BodyTooLarge
     body, more = await receive_body_part(receive)
     if not more:
@@ -163,7 +213,7 @@ async def _receive_body(receive: Receive, content_length: str | None) -> bytes:
         body, more = await receive_body_part(receive)
         parts.append(body)
         size += len(body)
-        if size > MAX_JSON_BODY_BYTES:
+        if size > limit:
             # The server reads and forgets what still comes, so the client gets to see the answer.
             raise BodyTooLarge
     return b"".join(parts)

@@ -14,7 +14,7 @@ FLOORS = [
     {"cli", "commands"},
     {"hosts", "asgi"},
     {"provider"},
-    {"operations", "event_sources", "delivery"},
+    {"operations", "event_sources", "delivery", "urls"},
     {"store", "wire", "validation"},
     {"model", "host", "config"},
     {"api"},

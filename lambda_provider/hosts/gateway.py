@@ -18,6 +18,7 @@ from lambda_provider.hosts.identities import Identities
 from lambda_provider.hosts.internal import Health, InternalRoutes, json_response
 from lambda_provider.hosts.server import GatewayServer, listen, stop_on_signals, url_of
 from lambda_provider.plugins import HOSTS, PluginError, load_plugin
+from lambda_provider.urls.serving import FunctionUrls
 from lambda_provider.wire.http import HttpRequest, HttpResponse
 
 
@@ -88,6 +89,7 @@ class Gateway:
                     behind=host.behind,
                     internal=self._internal(host, assembly),
                     learn=host.identities.learn,
+                    urls=_function_urls(host, assembly),
                 )
                 self._server = GatewayServer(application, lambda: on_ready(self.url))
                 if signals:
@@ -130,3 +132,8 @@ class Gateway:
             return await loop.run_in_executor(None, assembly.provider.download_code, request.path, request.query)
 
         return InternalRoutes({"health": Health(facts), "operations": operations, "code": code})
+
+
+def _function_urls(host: GatewayHost, assembly: Assembly) -> FunctionUrls:
+    provider = assembly.provider
+    return FunctionUrls(provider.store, provider, host.identities, provider.config.payload_size)

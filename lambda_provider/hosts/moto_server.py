@@ -28,6 +28,7 @@ from werkzeug.serving import make_server
 from lambda_provider.hosts.credentials import session_token_of
 from lambda_provider.hosts.moto_buckets import address_buckets
 from lambda_provider.hosts.moto_callers import account_for
+from lambda_provider.hosts.moto_signatures import with_authentication
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +183,7 @@ def main(arguments: list[str]) -> None:
     server = make_server(
         "127.0.0.1",
         0,
-        DomainDispatcherApplication(create_app),
+        with_authentication(DomainDispatcherApplication(create_app)),
         threaded=True,
         request_handler=MotoHandler,
         fd=listener_fd,

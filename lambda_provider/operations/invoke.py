@@ -54,7 +54,7 @@ class InvokeOperations(Operations):
         if kind == "DryRun":
             return {"StatusCode": 204, "Payload": b""}
         client_context = request.get("ClientContext")
-        result = await self._run(
+        result = await self.run(
             Invocation(
                 version_arn=f"{function.arn}:{version.number}",
                 invoked_arn=invoked_arn,
@@ -99,7 +99,7 @@ class InvokeOperations(Operations):
         if request.get("InvocationType") == "DryRun":
             return {"StatusCode": 204}
         client_context = request.get("ClientContext")
-        result = await self._run(
+        result = await self.run(
             Invocation(
                 version_arn=f"{function.arn}:{version.number}",
                 invoked_arn=invoked_arn,
@@ -153,6 +153,10 @@ class InvokeOperations(Operations):
         if self.authorizer is not None:
             found = self.store.find(identity.account_id, identity.region, identity.name)
             await self.authorizer.require_invoke(context, found, identity)
+        return await self.ready(identity)
+
+    async def ready(self, identity: FunctionId) -> tuple[Function, Version, str]:
+        """What `_target` answers, for who has asked already whether the caller may: function URLs."""
         function, version = self._choose(identity)
         if not version.status.settled:
             try:
@@ -183,7 +187,8 @@ class InvokeOperations(Operations):
         # With the qualifier even if none was given (recorded: test_invoke_exceptions).
         raise identity.or_latest().not_found()
 
-    async def _run(self, invocation: Invocation) -> InvocationResult:
+    async def run(self, invocation: Invocation) -> InvocationResult:
+        """Run what is ready. Raises AWS's error for what the data plane refuses."""
         try:
             return await self.runtime.invoke(invocation)
         except RuntimeServiceError as error:
