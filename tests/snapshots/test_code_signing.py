@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from .harness.functions import archive
 from .harness.plugin import recorded
 from .harness.steps import refused
-from .harness.transformers import masked_text, member
+from .harness.transformers import masked_text, member, pattern
 
 pytestmark = pytest.mark.scenario
 
@@ -50,3 +51,64 @@ def test_what_is_not_found(aws, snapshot, create):
     snapshot.match("list_functions_by_csc_fnwithoutcsc", listed)
     error("list_functions_by_csc_invalid_cscarn", client.list_functions_by_code_signing_config, **of_absent)
     client.delete_code_signing_config(CodeSigningConfigArn=arn)
+
+
+PROFILE = "arn:{0.partition}:signer:{0.region}:{0.account_id}:/signing-profiles/test"
+ID = member("CodeSigningConfigId", "resource")
+
+
+@pytest.fixture
+def signing(aws):
+    """`signing("Enforce")` makes a configuration that goes when the test ends, after the functions that have it."""
+    made = []
+
+    def create(policy, **parameters):
+        answer = aws.lambda_.create_code_signing_config(
+            AllowedPublishers={"SigningProfileVersionArns": [PROFILE.format(aws)]},
+            CodeSigningPolicies={"UntrustedArtifactOnDeployment": policy},
+            **parameters,
+        )
+        made.append(answer["CodeSigningConfig"]["CodeSigningConfigArn"])
+        return answer
+
+    yield create
+    for arn in made:
+        for function in aws.lambda_.list_functions_by_code_signing_config(CodeSigningConfigArn=arn)["FunctionArns"]:
+            aws.lambda_.delete_function_code_signing_config(FunctionName=function)
+        aws.lambda_.delete_code_signing_config(CodeSigningConfigArn=arn)
+
+
+def test_the_life_of_a_configuration(aws, snapshot, create, signing):
+    client = aws.lambda_
+    snapshot.transform(ID)
+    created = signing("Warn", Tags={"a": "b"})
+    snapshot.match("create", created)
+    arn = created["CodeSigningConfig"]["CodeSigningConfigArn"]
+    snapshot.match("get", client.get_code_signing_config(CodeSigningConfigArn=arn))
+    changed = client.update_code_signing_config(CodeSigningConfigArn=arn, Description="other")
+    snapshot.match("update", changed)
+    snapshot.match("tags", client.list_tags(Resource=arn))
+    name = create()["FunctionName"]
+    put = client.put_function_code_signing_config(FunctionName=name, CodeSigningConfigArn=arn)
+    snapshot.match("put_function", put)
+    snapshot.match("get_function", client.get_function_code_signing_config(FunctionName=name))
+    snapshot.match("functions", client.list_functions_by_code_signing_config(CodeSigningConfigArn=arn))
+    snapshot.match("delete_in_use", refused(client.delete_code_signing_config, CodeSigningConfigArn=arn))
+    snapshot.match("delete_function", client.delete_function_code_signing_config(FunctionName=name))
+    listed = client.list_code_signing_configs()["CodeSigningConfigs"]
+    snapshot.match("listed", [each for each in listed if each["CodeSigningConfigArn"] == arn])
+
+
+def test_unsigned_code(aws, snapshot, create, signing, refused_create):
+    client = aws.lambda_
+    snapshot.transform(ID)
+    enforce = signing("Enforce")["CodeSigningConfig"]["CodeSigningConfigArn"]
+    name = create()["FunctionName"]
+    code = {"FunctionName": name, "ZipFile": archive("context.py")}
+    client.put_function_code_signing_config(FunctionName=name, CodeSigningConfigArn=enforce)
+    snapshot.match("update_enforced", refused(client.update_function_code, **code))
+    snapshot.transform(pattern(r"signature for ([\w-]+)\.$", "function-name"))
+    snapshot.match("create_enforced", refused_create(CodeSigningConfigArn=enforce))
+    policy = {"UntrustedArtifactOnDeployment": "Warn"}
+    client.update_code_signing_config(CodeSigningConfigArn=enforce, CodeSigningPolicies=policy)
+    snapshot.match("update_warned", sorted(client.update_function_code(**code)))

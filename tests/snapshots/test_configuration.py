@@ -9,7 +9,8 @@ import pytest
 
 from .harness.functions import archive, zipped
 from .harness.plugin import recorded
-from .harness.steps import updated
+from .harness.steps import refused, updated
+from .harness.transformers import value
 
 pytestmark = pytest.mark.scenario
 api = partial(recorded, "lambda_api.json")
@@ -155,3 +156,61 @@ def test_total_code_size(aws, snapshot, new_name, create):
     step = "is_total_code_size_diff_publish_version_after_config_update_more_than_200"
     snapshot.match(step, published - changed > 200)
     client.delete_function(FunctionName=name)
+
+
+def test_settings_that_do_not_go_together(aws, snapshot, refused_create):
+    snap_start = {"SnapStart": {"ApplyOn": "PublishedVersions"}}
+    tenants = {"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}}
+    access_point = f"arn:aws:elasticfilesystem:{aws.region}:{aws.account_id}:access-point/fsap-0123456789abcdef0"
+    snapshot.match("level_of_text", refused_create(LoggingConfig={"SystemLogLevel": "WARN"}))
+    snapshot.match("memory", refused_create(MemorySize=10241))
+    snapshot.match("timeout", refused_create(Timeout=901))
+    snapshot.match("snapstart_runtime", refused_create(**snap_start, Runtime="nodejs22.x"))
+    snapshot.match("snapstart_storage", refused_create(**snap_start, EphemeralStorage={"Size": 513}))
+    snapshot.match("snapstart_tenants", refused_create(**snap_start, **tenants))
+    files = [{"Arn": access_point, "LocalMountPath": "/mnt/files"}]
+    snapshot.match("files_without_vpc", refused_create(FileSystemConfigs=files))
+    snapshot.match("image_config", refused_create(ImageConfig={"Command": ["handler.handler"]}))
+    snapshot.match("half_a_vpc", refused_create(VpcConfig={"SubnetIds": ["subnet-00000000"], "SecurityGroupIds": []}))
+    queue = f"arn:aws:sqs:{aws.region}:{aws.account_id}:not-there"
+    snapshot.match("dead_letter_queue_that_is_not_there", refused_create(DeadLetterConfig={"TargetArn": queue}))
+    snapshot.match("dead_letter_function", refused_create(DeadLetterConfig={"TargetArn": aws.arn("f")}))
+
+
+def test_tenants_are_named_exactly_when_they_are_isolated(aws, snapshot, create):
+    client = aws.lambda_
+    created = create(TenancyConfig={"TenantIsolationMode": "PER_TENANT"})
+    snapshot.match("tenancy_config", created["TenancyConfig"])
+    isolated, plain = created["FunctionName"], create()["FunctionName"]
+    snapshot.match("without_tenant", refused(client.invoke, FunctionName=isolated))
+    snapshot.match("with_tenant", client.invoke(FunctionName=isolated, TenantId="blue")["StatusCode"])
+    snapshot.match("with_needless_tenant", refused(client.invoke, FunctionName=plain, TenantId="blue"))
+
+
+def test_runtime_management(aws, snapshot, create):
+    client = aws.lambda_
+    created = create(Publish=True)
+    name, build = created["FunctionName"], created["RuntimeVersionConfig"]["RuntimeVersionArn"]
+    snapshot.transform(value(name, "function-name"))
+    get, put = client.get_runtime_management_config, client.put_runtime_management_config
+    snapshot.match("default", get(FunctionName=name))
+    snapshot.match("manual", put(FunctionName=name, UpdateRuntimeOn="Manual", RuntimeVersionArn=build))
+    snapshot.match("get_manual", get(FunctionName=name))
+    snapshot.match("version", put(FunctionName=name, Qualifier="1", UpdateRuntimeOn="FunctionUpdate"))
+    snapshot.match("get_version", get(FunctionName=name, Qualifier="1"))
+    snapshot.match("manual_without_arn", refused(put, FunctionName=name, UpdateRuntimeOn="Manual"))
+    snapshot.match("version_that_is_not_there", refused(get, FunctionName=name, Qualifier="7"))
+    snapshot.match("function_that_is_not_there", refused(get, FunctionName="nope"))
+
+
+def test_recursion_config(aws, snapshot, create):
+    client = aws.lambda_
+    name = create()["FunctionName"]
+    snapshot.transform(value(name, "function-name"))
+    get, put = client.get_function_recursion_config, client.put_function_recursion_config
+    snapshot.match("default", get(FunctionName=name))
+    snapshot.match("put", put(FunctionName=name, RecursiveLoop="Allow"))
+    snapshot.match("get", get(FunctionName=aws.arn(name)))
+    snapshot.match("no_such_value", refused(put, FunctionName=name, RecursiveLoop="Perhaps"))
+    snapshot.match("qualified", refused(get, FunctionName=f"{name}:1"))
+    snapshot.match("function_that_is_not_there", refused(get, FunctionName="nope"))

@@ -60,3 +60,25 @@ def test_tag_exceptions(aws, snapshot, kind):
     snapshot.match("aliased_arn_exception", refused(client.list_tags, Resource=f"{arn}:alias"))
     error = refused(client.list_tags, Resource=arn.replace(f":{part}:", ":foobar:"))
     snapshot.match("invalid_arn_exception", error)
+
+
+def test_tags_come_and_go(aws, snapshot, create):
+    client = aws.lambda_
+    arn = create(Tags={"a": "1"})["FunctionArn"]
+    snapshot.match("created_with", client.list_tags(Resource=arn))
+    snapshot.match("tag", client.tag_resource(Resource=arn, Tags={"a": "2", "b": ""}))
+    snapshot.match("tagged", client.list_tags(Resource=arn))
+    snapshot.match("untag", client.untag_resource(Resource=arn, TagKeys=["a", "never-there"]))
+    snapshot.match("untagged", client.list_tags(Resource=arn))
+    client.untag_resource(Resource=arn, TagKeys=["b"])
+    snapshot.match("none_left", client.list_tags(Resource=arn))
+    snapshot.match("function_without_tags", sorted(client.get_function(FunctionName=arn)))
+
+
+def test_what_is_no_tag(aws, snapshot, create, refused_create):
+    client = aws.lambda_
+    arn = create()["FunctionArn"]
+    snapshot.match("nothing", refused(client.tag_resource, Resource=arn, Tags={}))
+    snapshot.match("reserved", refused(client.tag_resource, Resource=arn, Tags={"aws:mine": "1"}))
+    snapshot.match("create_with_reserved", refused_create(Tags={"aws:mine": "1"}))
+    snapshot.match("no_keys", refused(client.untag_resource, Resource=arn, TagKeys=[]))
