@@ -86,6 +86,7 @@ _SETTINGS = {
     "LAMBDA_INIT_TIMEOUT_S": ("init_timeout_s", _positive),
     "LAMBDA_SETTLE_MS": ("provisioning_delay_s", _milliseconds),
     "LAMBDA_LIMITS_CONCURRENT_EXECUTIONS": ("concurrency_limit", _count),
+    "LAMBDA_LIMITS_MAX_FUNCTION_STREAMED_RESPONSE_SIZE_BYTES": ("max_streamed_response_bytes", _count),
     "LAMBDA_CACHE_DIR": ("cache_dir", Path),
     "LAMBDA_RUNTIME_MISMATCH": ("runtime_mismatch", _one_of("warn", "error")),
     "LAMBDA_CLOCK_RATE": ("clock_rate", _positive),

@@ -22,6 +22,7 @@ from lambda_runtime.variables import environment_variables
 from lambda_runtime.work import StreamedResponse, Work
 
 UNHANDLED = "Unhandled"
+TIMED_OUT = "Sandbox.Timedout"
 
 
 class State(enum.Enum):
@@ -278,7 +279,7 @@ class ExecutionEnvironment:
 
     def _init_timed_out(self) -> None:
         message = f"Init phase timed out after {self._init_timeout_s:.2f} seconds"
-        self._init_failed(InitFailure("Sandbox.Timedout", error_body("Sandbox.Timedout", message), "timeout"))
+        self._init_failed(InitFailure(TIMED_OUT, error_body(TIMED_OUT, message), "timeout"))
 
     def _init_failed(self, failure: InitFailure) -> None:
         if self.state is State.STOPPED:
@@ -392,9 +393,6 @@ class ExecutionEnvironment:
         payload = await stream.read_all()
         if result.function_error is None:
             result.payload = payload
-        if work.invocation.want_log_tail:
-            self._write_report()
-            result.log_tail = self._log.close_tail()
         work.answer(result)
 
     def _stream_ended(self, error_type: str | None, details: bytes) -> None:
@@ -404,7 +402,11 @@ class ExecutionEnvironment:
         if error_type is not None:
             stream.result.function_error = UNHANDLED
             stream.result.payload = decoded(details) or error_body(error_type, "", False)
-        self._complete(work, "error" if error_type else "success", error_type)
+        status = "success" if error_type is None else "timeout" if error_type == TIMED_OUT else "error"
+        self._complete(work, status, error_type)
+        if work.invocation.want_log_tail:
+            self._write_report()
+            stream.result.log_tail = self._log.close_tail()
         work.finish()
         self._loop.call_soon(self._write_report)
 
@@ -418,9 +420,9 @@ class ExecutionEnvironment:
             self._sandbox.drain_output()
         self._log.end_of_invocation()
         message = f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds"
-        payload = error_body("Sandbox.Timedout", message)
+        payload = error_body(TIMED_OUT, message)
         self._log.write(self._platform.timed_out(time.time(), request_id, timeout_s))
-        self._break(work, "Sandbox.Timedout", payload, "timeout")
+        self._break(work, TIMED_OUT, payload, "timeout")
 
     def _exited(self, exited: asyncio.Future[ExitStatus]) -> None:
         if self.state is State.STOPPED or exited.cancelled():

@@ -6,10 +6,15 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
+from lambda_runtime.failures import error_body
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
 from lambda_runtime.types import Invocation, InvocationResult
 
+TOO_LARGE = "Function.ResponseSizeTooLarge"
+
 _HIGH_WATER_BYTES = 256 * 1024
+_EXIT_GRACE_S = 0.2
+"""How long after the end of its connection a runtime's own end may come: the two are told by different parts of the kernel."""
 
 
 class Work:
@@ -60,7 +65,7 @@ class StreamedResponse:
     def __init__(self, connection: RuntimeApiConnection, max_bytes: int, on_end: Callable[[str | None, bytes], None]):
         self.result: InvocationResult | None = None
         self._connection = connection
-        self._left = max_bytes
+        self._limit = self._left = max_bytes
         self._on_end = on_end
         self._chunks: deque[bytes] = deque()
         self._waiting_bytes = 0
@@ -75,7 +80,8 @@ class StreamedResponse:
         if self._ended or self._abandoned:
             return
         if len(chunk) > self._left:
-            self._end("Function.ResponseSizeTooLarge", b"")
+            text = f"Response payload size exceeded maximum allowed payload size ({self._limit} bytes)."
+            self._end(TOO_LARGE, error_body(TOO_LARGE, text, False))
             return
         self._left -= len(chunk)
         self._chunks.append(chunk)
@@ -89,8 +95,9 @@ class StreamedResponse:
         self._end(error_type, error_body or b"")
 
     def broken(self) -> None:
-        """The connection was lost in mid-stream; who knows why (an exit, a timeout) calls `fail` first."""
-        self._end("Runtime.TruncatedResponse", b"")
+        """The connection was lost in mid-stream. A runtime that exited is known to have in a moment, and `fail` says so."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(_EXIT_GRACE_S, self._end, "Runtime.TruncatedResponse", b"")
 
     def fail(self, error_type: str, error_body: bytes) -> None:
         """The environment ended the response: a timeout, an exit."""
