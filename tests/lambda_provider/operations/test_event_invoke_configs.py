@@ -154,7 +154,6 @@ def test_destinations_that_can_be(provider, active, destination):
         (arn("f", "$LATEST"), RetryPolicy(0, 21600)),
         (arn("f", "a"), RetryPolicy(2, 60)),
         (arn("f", "1"), RetryPolicy(2, 21600)),
-        (arn("deleted"), RetryPolicy(2, 21600)),
     ],
 )
 def test_retries_are_those_of_the_qualifier_that_was_invoked(provider, active, publish, invoked, policy):

@@ -22,10 +22,25 @@ def tags_of(provider, resource):
     return provider.list_tags(context(), {"Resource": resource})["Tags"]
 
 
-@pytest.fixture(params=["function", "code signing config", "capacity provider"])
+class _Sqs:
+    def get_queue_url(self, **_):
+        return {"QueueUrl": "http://q"}
+
+    def get_queue_attributes(self, **_):
+        return {"Attributes": {"VisibilityTimeout": "30"}}
+
+
+@pytest.fixture(params=["function", "code signing config", "capacity provider", "event source mapping"])
 def resource(request, provider, host, active):
     if request.param == "function":
         return arn(active("f", Tags={"a": "1"}))
+    if request.param == "event source mapping":
+        host.clients["sqs"] = _Sqs()
+        queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"
+        created = provider.create_event_source_mapping(
+            context(), {"FunctionName": active("f"), "EventSourceArn": queue, "Tags": {"a": "1"}}
+        )
+        return created["EventSourceMappingArn"]
     if request.param == "code signing config":
         publishers = {"SigningProfileVersionArns": ["arn:aws:signer:eu-west-1:111111111111:/signing-profiles/p"]}
         created = provider.create_code_signing_config(context(), {"AllowedPublishers": publishers, "Tags": {"a": "1"}})
