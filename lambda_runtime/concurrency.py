@@ -24,6 +24,8 @@ class _Pool:
     unreserved: int
     """What functions without a reserve may use together, on demand."""
     unreserved_in_use: int = 0
+    unreserved_peak: int = 0
+    """The highest `unreserved_in_use` since somebody asked."""
     reserved: dict[str, int] = field(default_factory=dict)
     """Function ARN -> reserved concurrency."""
     in_use: dict[str, int] = field(default_factory=dict)
@@ -102,6 +104,8 @@ class ConcurrencyTracker:
             if pool.unreserved_in_use >= pool.unreserved:
                 raise Throttled(ACCOUNT_LIMIT_EXCEEDED)
             pool.unreserved_in_use += 1
+            if pool.unreserved_in_use > pool.unreserved_peak:
+                pool.unreserved_peak = pool.unreserved_in_use
         pool.in_use[function_arn] = running + 1
 
     def release(self, version: FunctionVersion) -> None:
@@ -151,6 +155,14 @@ class ConcurrencyTracker:
             pool.provisioned_for(function_arn) for function_arn in pool.provisioned if function_arn not in pool.reserved
         )
         pool.unreserved = self.limit - sum(pool.reserved.values()) - provisioned
+
+    def unreserved(self, account_id: str, region: str) -> tuple[int, int]:
+        """The most unreserved concurrency in use since the last call, and what is reserved or provisioned of the account's."""
+        pool = self._pools.get((account_id, region))
+        if pool is None:
+            return 0, 0
+        peak, pool.unreserved_peak = pool.unreserved_peak, pool.unreserved_in_use
+        return peak, self.limit - pool.unreserved
 
     def in_use(self, account_id: str, region: str) -> int:
         """Invocations in flight in that account and region."""

@@ -175,6 +175,12 @@ class ExecutionEnvironment:
             work.fail(EnvironmentNotStarted("the execution environment was stopped"))
         self._owner.environment_stopped(self)
 
+    def deliver_log(self) -> None:
+        """Hand over what was written to the log so far, instead of in a moment."""
+        if self._sandbox is not None:
+            self._sandbox.drain_output()
+        self._log.deliver()
+
     # --- what the Runtime API calls (RuntimeEvents)
 
     def runtime_waits(self, connection: RuntimeApiConnection) -> None:
@@ -359,9 +365,11 @@ class ExecutionEnvironment:
         self._cancel_timer()
         self._work = None
         self._stream = None
+        work.duration_ms = duration_ms = (time.monotonic() - self._began) * 1000
+        work.failed = status != "success"
         report = InvokeReport(
             work.invocation.request_id,
-            (time.monotonic() - self._began) * 1000,
+            duration_ms,
             self.version.memory_mib,
             None,
             self._init_duration_ms,

@@ -14,10 +14,11 @@ from lambda_runtime.allocations import Allocations
 from lambda_runtime.clock import Clock, ScaledClock, SystemClock
 from lambda_runtime.concurrency import ConcurrencyTracker
 from lambda_runtime.config import RuntimeConfig
-from lambda_runtime.errors import ServiceStopped, VersionFailed, VersionNotDeployed
+from lambda_runtime.errors import ServiceStopped, Throttled, VersionFailed, VersionNotDeployed
 from lambda_runtime.event_queue import EventQueue, Outcome, QueuedEvent, RetryPolicy
 from lambda_runtime.executors.base import RuntimeExecutor
 from lambda_runtime.logs import LogSink
+from lambda_runtime.metrics import Metrics, MetricSink, Series
 from lambda_runtime.provisioned import INIT_FAILURE, Allocation, ProvisionedStatus
 from lambda_runtime.types import FunctionVersion, Invocation, InvocationResult
 from lambda_runtime.version_manager import VersionManager
@@ -47,6 +48,7 @@ class RuntimeService:
         executor: RuntimeExecutor,
         *,
         log_sink: LogSink = lambda version, stream, entries: None,
+        metric_sink: MetricSink = lambda account_id, region, data: None,
         credentials: Callable[[FunctionVersion], Mapping[str, str]] = lambda version: {},
         retry_policy: Callable[[Invocation], RetryPolicy] = lambda invocation: RetryPolicy(),
         on_outcome: Callable[[QueuedEvent, Outcome], None] = lambda event, outcome: None,
@@ -59,6 +61,7 @@ class RuntimeService:
         self._credentials = credentials
         self.events = EventQueue(self.invoke, self.clock, retry_policy, on_outcome)
         self.concurrency = ConcurrencyTracker(config.concurrency_limit, self.events.slot_released)
+        self.metrics = Metrics(metric_sink, self.concurrency.unreserved)
         self._managers: dict[str, VersionManager] = {}
         self._allocations = Allocations(self._set_provisioned_target, self._provisioned_on)
         self._drained: set[VersionManager] = set()
@@ -90,6 +93,7 @@ class RuntimeService:
             manager.stop()
         self._managers.clear()
         self._allocations.clear()
+        self.metrics.close()
         await asyncio.gather(*self._releases, return_exceptions=True)
         await self.executor.stop()
 
@@ -130,6 +134,7 @@ class RuntimeService:
         if manager is not None:
             self._drain(manager)
             self.concurrency.set_provisioned(manager.version, 0)
+        self.metrics.forget(arn)
 
     def set_provisioned(self, name: str, versions: Mapping[str, int]) -> None:
         """Keep environments of versions initialised: how many, by the version's ARN.
@@ -154,18 +159,26 @@ class RuntimeService:
             manager = await self._deployed(invocation.version_arn)
         version = manager.version
         provisioned = manager.provisioned
+        series = manager.series.get(invocation.invoked_arn) or self._series(manager, invocation.invoked_arn)
         ahead = provisioned.in_use < provisioned.capacity
-        if ahead:
-            self.concurrency.acquire_provisioned(version)
-        else:
-            self.concurrency.acquire(version)
+        try:
+            if ahead:
+                self.concurrency.acquire_provisioned(version)
+            else:
+                self.concurrency.acquire(version)
+        except Throttled:
+            series.add("Throttles")
+            raise
+        series.began()
+        if provisioned.target:
+            series.provisioned(used=ahead, in_use=provisioned.in_use + ahead, capacity=provisioned.capacity)
         if invocation.trace_header is None:
             invocation.trace_header = new_trace_header()
         answered: asyncio.Future[InvocationResult] = asyncio.get_running_loop().create_future()
         if ahead:
-            provisioned.submit(Work(invocation, answered, lambda: self._release_provisioned(manager)))
+            provisioned.submit(Work(invocation, answered, lambda work: self._release_provisioned(manager, series, work)))
         else:
-            manager.submit(Work(invocation, answered, lambda: self.concurrency.release(version)))
+            manager.submit(Work(invocation, answered, lambda work: self._release(version, series, work)))
         return await answered
 
     async def enqueue(self, invocation: Invocation) -> None:
@@ -212,7 +225,22 @@ class RuntimeService:
             self._provisioned_changed,
         )
 
-    def _release_provisioned(self, manager: VersionManager) -> None:
+    def deliver_telemetry(self) -> None:
+        """Hand over the log lines and counts that are still collected: somebody is about to read them. On the loop only."""
+        self.metrics.flush()
+        for manager in [*self._managers.values(), *self._drained]:
+            manager.deliver_logs()
+
+    def _series(self, manager: VersionManager, invoked_arn: str) -> Series:
+        series = manager.series[invoked_arn] = self.metrics.series(manager.version, invoked_arn)
+        return series
+
+    def _release(self, version: FunctionVersion, series: Series, work: Work) -> None:
+        series.ended(work.duration_ms, work.failed)
+        self.concurrency.release(version)
+
+    def _release_provisioned(self, manager: VersionManager, series: Series, work: Work) -> None:
+        series.ended(work.duration_ms, work.failed)
         manager.provisioned.release()
         self.concurrency.release_provisioned(manager.version)
 

@@ -12,6 +12,7 @@ from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped
 from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
 from lambda_runtime.failures import InitFailure
 from lambda_runtime.logs import LogSink
+from lambda_runtime.metrics import Series
 from lambda_runtime.provisioned import INITIALIZATION_TYPE, ProvisionedEnvironments
 from lambda_runtime.types import FunctionVersion
 from lambda_runtime.work import Work
@@ -46,6 +47,8 @@ class VersionManager:
         self.version = prepared.version
         self.prepared = prepared
         self.environments: set[ExecutionEnvironment] = set()
+        self.series: dict[str, Series] = {}
+        """What is counted for CloudWatch, by the ARN that was invoked; filled by the RuntimeService."""
         self._executor = executor
         self._config = config
         self._log_sink = log_sink
@@ -89,6 +92,11 @@ class VersionManager:
             self._loop.call_later(_FINISHING_GRACE_S, self._start_for, work)
         else:
             self._start_missing(self._finishing)
+
+    def deliver_logs(self) -> None:
+        """Hand over the log lines that are still collected."""
+        for environment in (*self.environments, *self.provisioned.environments):
+            environment.deliver_log()
 
     def drain(self) -> None:
         """Take no more work, stop what idles, finish what runs."""

@@ -24,16 +24,19 @@ class Work:
     the invocation (a streamed response ends later than it begins). The caller may have gone: results are then dropped.
     """
 
-    __slots__ = ("_on_finish", "answered", "assigned", "finished", "invocation")
+    __slots__ = ("_on_finish", "answered", "assigned", "duration_ms", "failed", "finished", "invocation")
 
     def __init__(
-        self, invocation: Invocation, answered: asyncio.Future[InvocationResult], on_finish: Callable[[], None]
+        self, invocation: Invocation, answered: asyncio.Future[InvocationResult], on_finish: Callable[[Work], None]
     ) -> None:
         self.invocation = invocation
         self.answered = answered
         self.assigned = False
         """An environment has it; no other will."""
         self.finished = False
+        self.duration_ms: float | None = None
+        """How long it ran; None until it has run, and for good if it never did."""
+        self.failed = False
         self._on_finish = on_finish
 
     def answer(self, result: InvocationResult) -> None:
@@ -52,7 +55,7 @@ class Work:
         """The environment is done with it. May be called twice."""
         if not self.finished:
             self.finished = True
-            self._on_finish()
+            self._on_finish(self)
 
 
 class StreamedResponse:

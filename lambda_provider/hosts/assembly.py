@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lambda_provider.host import Host, LogEvent
 from lambda_provider.hosts.credentials import account_of
@@ -15,6 +16,7 @@ from lambda_provider.wire import LambdaWire
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.executors import load_executor
 from lambda_runtime.logs import LogEntry, LogSink
+from lambda_runtime.metrics import NAMESPACE, MetricSink
 from lambda_runtime.service import RuntimeService
 from lambda_runtime.types import FunctionVersion
 
@@ -59,6 +61,7 @@ def assemble(
         config,
         load_executor(executor, config),
         log_sink=_log_sink(host),
+        metric_sink=_metric_sink(host),
         credentials=function_credentials(host),
         retry_policy=lambda invocation: provider.retry_policy(invocation),
     )
@@ -76,6 +79,13 @@ def _log_sink(host: Host) -> LogSink:
             log_stream=log_stream,
             events=[LogEvent(timestamp_ms, message) for timestamp_ms, message in entries],
         )
+
+    return sink
+
+
+def _metric_sink(host: Host) -> MetricSink:
+    def sink(account_id: str, region: str, data: Sequence[Mapping[str, Any]]) -> None:
+        host.put_metric_data(account_id=account_id, region=region, namespace=NAMESPACE, metrics=data)
 
     return sink
 

@@ -42,6 +42,10 @@ class GatewayHost(Host, Protocol):
         """What runs, for the health page."""
         ...
 
+    def before_reading(self, hand_over: Callable[[], None]) -> None:
+        """`hand_over` gives the host the log lines and metrics that are still collected; call it before they are read."""
+        ...
+
 
 @dataclass(frozen=True)
 class GatewayOptions:
@@ -82,6 +86,7 @@ class Gateway:
                 state_dir=self.options.state_dir,
                 account_of=host.identities.account_of,
             )
+            host.before_reading(assembly.runtime.deliver_telemetry)
             try:
                 await assembly.start()
                 application = LambdaApplication(

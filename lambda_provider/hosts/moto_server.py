@@ -28,6 +28,7 @@ from werkzeug.serving import make_server
 from lambda_provider.hosts.credentials import session_token_of
 from lambda_provider.hosts.moto_buckets import address_buckets
 from lambda_provider.hosts.moto_callers import account_for
+from lambda_provider.hosts.moto_metrics import match_exactly
 from lambda_provider.hosts.moto_signatures import with_authentication
 
 logger = logging.getLogger(__name__)
@@ -153,6 +154,8 @@ def create_app(service: Any) -> Any:
     """Moto's application for one service, made at the first request for it."""
     if service == "s3":
         address_buckets()
+    elif service == "cloudwatch":
+        match_exactly()
     return create_backend_app(service)
 
 

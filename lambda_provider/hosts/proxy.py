@@ -39,7 +39,7 @@ class MotoProxy:
         try:
             await self._moto.ready()
             if service in Telemetry.SERVICES:
-                await self._telemetry.flush()
+                await self._telemetry.flush_for_reader()
             await self._forward(scope, receive, send)
         except ServiceUnavailable as error:
             await _answer_error(send, 503, "ServiceUnavailable", str(error))

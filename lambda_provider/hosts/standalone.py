@@ -52,6 +52,10 @@ class StandaloneHost:
         self._upstream.close()
         await self.moto.stop()
 
+    def before_reading(self, hand_over: Callable[[], None]) -> None:
+        """Call this on the gateway's loop whenever somebody is about to read logs or metrics."""
+        self.telemetry.on_read.append(hand_over)
+
     def services(self) -> Mapping[str, Any]:
         """What runs, for the health page."""
         moto: dict[str, Any] = {"state": "running" if self.moto.running else "starting" if self.moto.wanted else "idle"}

@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -69,6 +69,8 @@ class Telemetry:
 
     def __init__(self, moto: MotoProcess, upstream: Upstream, *, max_bytes: int = 32 * 1024 * 1024) -> None:
         self.dropped_events = 0
+        self.on_read: list[Callable[[], None]] = []
+        """Called before a reader is answered: whoever still collects hands over what there is."""
         self._moto = moto
         self._upstream = upstream
         self._max_bytes = max_bytes
@@ -102,6 +104,12 @@ class Telemetry:
             self._metrics[key] = deque(maxlen=100_000)
         self._metrics[key].extend(metrics)
         self._deliver_soon()
+
+    async def flush_for_reader(self) -> None:
+        """Deliver all that was written or counted until now; moto has to run."""
+        for hand_over in self.on_read:
+            hand_over()
+        await self.flush()
 
     async def flush(self) -> None:
         """Deliver all that waits now, in order; moto has to run. What cannot be delivered now is kept."""

@@ -1,0 +1,217 @@
+"""What CloudWatch is told: names, dimensions and statistics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from lambda_runtime import metrics
+from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.errors import Throttled
+from lambda_runtime.metrics import Metrics
+from lambda_runtime.service import RuntimeService
+
+from .fakes import FakeExecutor, RuntimeClient, function_version, invocation, until
+
+FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:fn"
+Told = dict[tuple[Any, ...], dict[str, float]]
+
+
+class Sink:
+    """Keeps what was handed over, by metric name and dimension values."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, list[Any]]] = []
+
+    def __call__(self, account_id: str, region: str, data: Any) -> None:
+        self.calls.append((account_id, region, list(data)))
+
+    def told(self) -> Told:
+        data = [datum for _, _, batch in self.calls for datum in batch]
+        return {
+            (datum["MetricName"], *(item["Value"] for item in datum["Dimensions"])): datum["StatisticValues"]
+            for datum in data
+        }
+
+
+@pytest.fixture
+async def counted() -> AsyncIterator[Callable[..., Any]]:
+    """`await counted(executor, **config)`: a service with the function deployed, and its sink."""
+    services: list[RuntimeService] = []
+
+    async def make(executor: FakeExecutor, **config: Any) -> tuple[RuntimeService, Sink]:
+        sink = Sink()
+        service = RuntimeService(RuntimeConfig(**config), executor, metric_sink=sink)
+        services.append(service)
+        await service.start()
+        await service.deploy(function_version())
+        return service, sink
+
+    yield make
+    for service in services:
+        await service.stop()
+
+
+async def test_an_invocation_counts_for_its_name_its_function_and_the_account(counted: Callable[..., Any]) -> None:
+    service, sink = await counted(FakeExecutor())
+    await service.invoke(invocation())
+    service.deliver_telemetry()
+    told = sink.told()
+    for place in ((), ("fn",), ("fn", "fn")):
+        assert told[("Invocations", *place)] == {"SampleCount": 1, "Sum": 1, "Minimum": 1, "Maximum": 1}
+        assert told[("Errors", *place)]["Sum"] == told[("Throttles", *place)]["Sum"] == 0
+        assert told[("Errors", *place)]["SampleCount"] == 1
+        assert told[("Duration", *place)]["SampleCount"] == 1
+        assert told[("ConcurrentExecutions", *place)]["Maximum"] == 1
+    assert told[("UnreservedConcurrentExecutions",)]["Maximum"] == 1
+    assert sink.calls[0][:2] == ("000000000000", "us-east-1")
+
+
+async def test_an_alias_is_told_apart_by_the_version_that_it_led_to(counted: Callable[..., Any]) -> None:
+    service, sink = await counted(FakeExecutor())
+    for number in ("1", "2"):
+        await service.deploy(function_version(arn=f"{FUNCTION}:{number}", version=number))
+        call = invocation(version_arn=f"{FUNCTION}:{number}")
+        call.invoked_arn = f"{FUNCTION}:live"
+        await service.invoke(call)
+    service.deliver_telemetry()
+    told = sink.told()
+    assert told[("Invocations", "fn", "fn:live")]["Sum"] == 2
+    assert told[("Invocations", "fn", "fn:live", "1")]["Sum"] == told[("Invocations", "fn", "fn:live", "2")]["Sum"] == 1
+    assert told[("Invocations", "fn")]["Sum"] == 2
+
+
+async def test_a_version_by_its_number_has_no_executed_version(counted: Callable[..., Any]) -> None:
+    service, sink = await counted(FakeExecutor())
+    await service.deploy(function_version(arn=f"{FUNCTION}:1", version="1"))
+    call = invocation(version_arn=f"{FUNCTION}:1")
+    call.invoked_arn = f"{FUNCTION}:1"
+    await service.invoke(call)
+    service.deliver_telemetry()
+    assert {key[1:] for key in sink.told() if key[0] == "Invocations"} == {(), ("fn",), ("fn", "fn:1")}
+
+
+async def test_errors_and_throttles_count_and_throttled_requests_are_no_invocations(
+    counted: Callable[..., Any],
+) -> None:
+    running, go_on = asyncio.Event(), asyncio.Event()
+
+    async def script(client: RuntimeClient) -> None:
+        request_id, _, _ = await client.next()
+        running.set()
+        await go_on.wait()
+        await client.fail(request_id, "ValueError", "no")
+        await client.next()
+
+    service, sink = await counted(FakeExecutor(script), concurrency_limit=1)
+    first = asyncio.create_task(service.invoke(invocation()))
+    await running.wait()
+    with pytest.raises(Throttled):
+        await service.invoke(invocation())
+    go_on.set()
+    assert (await first).function_error == "Unhandled"
+    service.deliver_telemetry()
+    told = sink.told()
+    assert told[("Invocations", "fn")]["Sum"] == 1
+    assert told[("Errors", "fn")] == {"SampleCount": 1, "Sum": 1, "Minimum": 1, "Maximum": 1}
+    assert told[("Throttles", "fn")] == {"SampleCount": 2, "Sum": 1, "Minimum": 0, "Maximum": 1}
+
+
+async def test_concurrency_is_the_most_that_ran_at_once(counted: Callable[..., Any]) -> None:
+    started: list[RuntimeClient] = []
+    go_on = asyncio.Event()
+
+    async def script(client: RuntimeClient) -> None:
+        request_id, _, body = await client.next()
+        started.append(client)
+        await go_on.wait()
+        await client.respond(request_id, body)
+        await client.next()
+
+    service, sink = await counted(FakeExecutor(script))
+    calls = [asyncio.create_task(service.invoke(invocation())) for _ in range(3)]
+    await until(lambda: len(started) == 3)
+    go_on.set()
+    await asyncio.gather(*calls)
+    service.deliver_telemetry()
+    assert sink.told()[("ConcurrentExecutions", "fn")]["Maximum"] == 3
+    assert sink.told()[("UnreservedConcurrentExecutions",)]["Maximum"] == 3
+    sink.calls.clear()
+    service.deliver_telemetry()
+    assert sink.calls == []
+
+
+async def test_provisioned_concurrency_and_what_spills_over(counted: Callable[..., Any]) -> None:
+    go_on = asyncio.Event()
+    busy: list[RuntimeClient] = []
+
+    async def script(client: RuntimeClient) -> None:
+        request_id, _, body = await client.next()
+        busy.append(client)
+        await go_on.wait()
+        await client.respond(request_id, body)
+        await client.next()
+
+    service, sink = await counted(FakeExecutor(script), provisioning_delay_s=0.0)
+    arn = f"{FUNCTION}:$LATEST"
+    service.set_provisioned("p", {arn: 1})
+    await until(lambda: service.provisioned("p").available == 1)
+    calls = [asyncio.create_task(service.invoke(invocation())) for _ in range(2)]
+    await until(lambda: len(busy) == 2)
+    go_on.set()
+    await asyncio.gather(*calls)
+    service.deliver_telemetry()
+    told = sink.told()
+    assert told[("ProvisionedConcurrencyInvocations", "fn")]["Sum"] == 1
+    assert told[("ProvisionedConcurrencySpilloverInvocations", "fn")]["Sum"] == 1
+    assert told[("ProvisionedConcurrentExecutions", "fn")]["Maximum"] == 1
+    assert told[("ProvisionedConcurrencyUtilization", "fn")]["Maximum"] == 1
+    assert told[("UnreservedConcurrentExecutions",)]["Maximum"] == 1
+    assert told[("ClaimedAccountConcurrency",)]["Maximum"] == 2
+
+
+async def test_each_minute_is_told_apart_and_an_invocation_counts_when_it_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sink, now = Sink(), 1_750_000_019.0  # a second before a minute ends
+    monkeypatch.setattr(metrics.time, "time", lambda: now)
+    counts = Metrics(sink, lambda account_id, region: (0, 0))
+    series = counts.series(function_version(), FUNCTION)
+    series.began()
+    series.ended(5.0, False)
+    now += 2
+    for duration_ms in (3000.0, 500.0):
+        series.began()
+        series.ended(duration_ms, False)
+    counts.close()
+    invocations = [
+        (datum["Timestamp"], datum["StatisticValues"]["Sum"])
+        for _, _, data in sink.calls
+        for datum in data
+        if datum["MetricName"] == "Invocations" and not datum["Dimensions"]
+    ]
+    assert [(moment.minute, count) for moment, count in invocations] == [(6, 2), (7, 1)]
+    assert invocations[0][0] == datetime.fromtimestamp(now - 2, UTC)
+
+
+async def test_what_did_not_run_frees_its_slot_and_is_no_invocation(counted: Callable[..., Any]) -> None:
+    executor = FakeExecutor()
+    service, sink = await counted(executor)
+    executor.fail_start = OSError("no processes left")
+    with pytest.raises(Exception, match="no processes left"):
+        await service.invoke(invocation())
+    service.deliver_telemetry()
+    assert ("Invocations", "fn") not in sink.told()
+    assert service.concurrency.in_use("000000000000", "us-east-1") == 0
+
+
+async def test_counts_of_a_retired_version_are_told_all_the_same(counted: Callable[..., Any]) -> None:
+    service, sink = await counted(FakeExecutor())
+    await service.invoke(invocation())
+    await service.retire(f"{FUNCTION}:$LATEST")
+    service.deliver_telemetry()
+    assert sink.told()[("Invocations", "fn")]["Sum"] == 1

@@ -1,0 +1,108 @@
+"""CloudWatch metrics of real functions, read from the host's CloudWatch right after the invokes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+SLOW = "import time\ndef handler(event, context):\n    time.sleep(event)\n    return event\n"
+FAILS = "def handler(event, context):\n    if event:\n        raise ValueError(event)\n"
+
+
+@pytest.fixture
+def statistic(aws_client: Callable[..., Any]) -> Callable[..., float]:
+    """`statistic("Sum", "Errors", FunctionName="f")` over the last minutes."""
+    since = datetime.now(UTC) - timedelta(seconds=1)
+
+    def read(kind: str, metric: str, **dimensions: str) -> float:
+        answer = aws_client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/Lambda",
+            MetricName=metric,
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+            StartTime=since,
+            EndTime=datetime.now(UTC) + timedelta(minutes=1),
+            Period=3600,
+            Statistics=[kind],
+        )
+        return float(sum(point[kind] for point in answer["Datapoints"]))
+
+    return read
+
+
+def test_invocations_errors_and_duration(
+    deploy: Callable[..., str], aws_client: Callable[..., Any], statistic: Callable[..., float]
+) -> None:
+    name = deploy(FAILS)
+    for event in (None, "no", None):
+        aws_client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
+    assert statistic("Sum", "Invocations", FunctionName=name) == 3
+    assert statistic("Sum", "Errors", FunctionName=name) == 1
+    assert statistic("SampleCount", "Duration", FunctionName=name, Resource=name) == 3
+    assert 0 < statistic("Maximum", "Duration", FunctionName=name) < 3000
+    names = aws_client("cloudwatch").list_metrics(Namespace="AWS/Lambda")["Metrics"]
+    assert {metric["MetricName"] for metric in names} >= {"Invocations", "ConcurrentExecutions", "Throttles"}
+
+
+def test_three_reserved_and_ten_started(
+    deploy: Callable[..., str], aws_client: Callable[..., Any], statistic: Callable[..., float]
+) -> None:
+    """The exercise of every course on concurrency."""
+    client = aws_client("lambda", retries={"total_max_attempts": 1})
+    name = deploy(SLOW, Timeout=10)
+    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=3)
+
+    def call(_: int) -> bool:
+        try:
+            client.invoke(FunctionName=name, Payload=b"1.5")
+        except client.exceptions.TooManyRequestsException:
+            return False
+        return True
+
+    with ThreadPoolExecutor(10) as pool:
+        ran = sum(pool.map(call, range(10)))
+    assert ran == 3
+    assert statistic("Maximum", "ConcurrentExecutions", FunctionName=name) == 3
+    assert statistic("Sum", "Throttles", FunctionName=name) == 7
+    assert statistic("Sum", "Invocations", FunctionName=name) == 3
+
+
+def test_a_canary_is_seen_by_version(
+    deploy: Callable[..., str], aws_client: Callable[..., Any], statistic: Callable[..., float]
+) -> None:
+    client = aws_client("lambda")
+    name = deploy()
+    client.publish_version(FunctionName=name)
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    client.invoke(FunctionName=name, Qualifier="live", Payload=b"{}")
+    dimensions = {"FunctionName": name, "Resource": f"{name}:live"}
+    assert statistic("Sum", "Invocations", **dimensions) == 1
+    assert statistic("Sum", "Invocations", **dimensions, ExecutedVersion="1") == 1
+
+
+def test_metric_data_of_the_account_and_of_a_function_are_not_added_up(
+    deploy: Callable[..., str], aws_client: Callable[..., Any]
+) -> None:
+    account = "333333333333"
+    name = deploy(account=account)
+    since = datetime.now(UTC) - timedelta(seconds=1)
+    aws_client("lambda", account=account).invoke(FunctionName=name, Payload=b"{}")
+
+    def query(id_: str, **dimensions: str) -> dict[str, Any]:
+        metric = {
+            "Namespace": "AWS/Lambda",
+            "MetricName": "Invocations",
+            "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
+        }
+        return {"Id": id_, "MetricStat": {"Metric": metric, "Period": 3600, "Stat": "Sum"}}
+
+    answer = aws_client("cloudwatch", account=account).get_metric_data(
+        MetricDataQueries=[query("all"), query("one", FunctionName=name)],
+        StartTime=since,
+        EndTime=datetime.now(UTC) + timedelta(minutes=1),
+    )
+    assert [result["Values"] for result in answer["MetricDataResults"]] == [[1.0], [1.0]]
