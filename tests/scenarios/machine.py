@@ -47,6 +47,11 @@ def running_with(argument: str) -> list[int]:
     return found
 
 
+def open_files(pid: int) -> int:
+    """How many descriptors a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 def mounts() -> str:
     """What is mounted, as this process sees it."""
     return Path("/proc/self/mountinfo").read_text()
