@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import io
+import json
 import os
 import re
 import shutil
@@ -24,6 +26,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import boto3
@@ -206,6 +209,58 @@ def resident_mib(pid: int) -> float:
     return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024
 
 
+class ControlPlane:
+    """Calls of the control plane over one kept-alive connection, timed."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = HTTPConnection("127.0.0.1", port)
+        self.code = base64.b64encode(archive("index.py", HANDLERS["python"][1])).decode()
+
+    def call(self, method: str, path: str, body: dict | None = None) -> float:
+        """Seconds that one call took."""
+        started = time.perf_counter()
+        self.connection.request(method, path, json.dumps(body) if body else None)
+        response = self.connection.getresponse()
+        text = response.read()
+        elapsed = time.perf_counter() - started
+        if response.status >= 300:
+            raise RuntimeError(f"{method} {path}: {response.status} {text.decode()}")
+        return elapsed
+
+    def create(self, number: int, runtime: str) -> float:
+        body = {"FunctionName": f"many-{number}", "Runtime": runtime, "Handler": "index.handler"}
+        body |= {"Role": "arn:aws:iam::000000000000:role/bench", "Code": {"ZipFile": self.code}}
+        return self.call("POST", "/2015-03-31/functions", body)
+
+    def median(self, method: str, path: str, repeat: int = 200) -> float:
+        return statistics.median(self.call(method, path) for _ in range(repeat))
+
+
+def many_functions(count: int, runtime: str) -> None:
+    """f: the same calls at 10 functions and at `count`, on a gateway of their own."""
+    with gateway() as (port, _, pid):
+        control = ControlPlane(port)
+        found: dict[int, dict[str, float]] = {}
+        created = 0
+        for target in (10, count):
+            times = []
+            before, first = resident_mib(pid), created
+            while created < target:
+                times.append(control.create(created, runtime))
+                created += 1
+            memory_kib = (resident_mib(pid) - before) * 1024 / (created - first)
+            found[target] = {
+                "get one": control.median("GET", f"/2015-03-31/functions/many-{created // 2}"),
+                "list a page": control.median("GET", "/2015-03-31/functions/?MaxItems=50"),
+                "create one": statistics.median(times[-1000:]),
+            }
+        for what, few in found[10].items():
+            many = found[count][what]
+            row(f"f  {what}, 10 functions", ms(few))
+            row(f"f  {what}, {count:,} functions", ms(many), f"many/few = {many / few:.2f}")
+        row("f  memory a function", f"{memory_kib:8.1f} KiB")
+
+
 def ms(seconds: float) -> str:
     return f"{seconds * 1000:8.2f} ms"
 
@@ -237,6 +292,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000, help="requests in a round (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each measurement (default %(default)s)")
     parser.add_argument("--cold", type=int, default=15, help="cold invokes of each runtime (default %(default)s)")
+    parser.add_argument(
+        "--functions", type=int, default=10_000, help="functions for part f; 0 skips it (default %(default)s)"
+    )
     options = parser.parse_args()
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
     with echo_server() as echo_port, gateway() as (port, ready, pid):
@@ -276,7 +334,9 @@ def main() -> None:
         if shutil.which("node"):
             major = subprocess.run(["node", "-p", "process.versions.node"], capture_output=True, text=True, check=True)
             starts[f"nodejs{major.stdout.split('.')[0]}.x"] = ["node", "-e", "0"]
-        starts["provided.al2023"] = [sys.executable, "-S", "-c", "pass"]
+        system_python = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
+        if system_python:
+            starts["provided.al2023"] = [system_python, "-S", "-c", "import http.client"]
         for runtime, command in starts.items():
             c = command_time(command, options.cold)
             first, d = cold(client, port, runtime, options.cold)
@@ -286,6 +346,8 @@ def main() -> None:
         row("e  gateway ready after", ms(ready))
         row("e  gateway resident, fresh", f"{idle_mib:8.1f} MiB")
         row("e  gateway resident, after this run", f"{resident_mib(pid):8.1f} MiB")
+    if options.functions:
+        many_functions(options.functions, python)
 
 
 if __name__ == "__main__":
