@@ -1,0 +1,6 @@
+import json
+import os
+
+
+def handler(event, context):
+    return json.loads(os.environ["ANSWER"])
