@@ -33,6 +33,7 @@ class ExitStatus:
     code: int | None = None
     signal: int | None = None
     out_of_memory: bool = False
+    """It was ended because the sandbox used more than the function's memory."""
     entry_point_error: str | None = None
     """Why the runtime's program could not be executed (`fork/exec /var/task/bootstrap: permission denied`): AWS's
     `Runtime.InvalidEntrypoint`."""
@@ -49,13 +50,29 @@ class SandboxSpec:
     """The complete environment of the process: nothing else may leak in."""
     on_output: Callable[[bytes], None]
     """Called on the loop with what the processes inside wrote to stdout, stderr and the telemetry log descriptor."""
+    extension_variables: Mapping[str, str] = field(default_factory=dict)
+    """The complete environment of an extension's process."""
+    on_extension_output: Callable[[bytes], None] = lambda data: None
+    """Called on the loop with what extensions wrote."""
+    on_extension_exit: Callable[[str, ExitStatus], None] = lambda name, status: None
+    """Called on the loop when the process of an external extension ended, or could not be executed (`entry_point_error`)."""
 
 
 class Sandbox(Protocol):
-    """A running place for one execution environment."""
+    """A running place for one execution environment.
+
+    With extensions (`PreparedVersion.extensions`) it has several processes: the extensions start at once, the runtime when
+    `start_runtime` is called, and the extensions go on when the runtime has ended; only `kill` ends them all.
+    """
 
     exited: asyncio.Future[ExitStatus]
-    """Done when the main process ended, for whatever reason, and everything it wrote went to `on_output`."""
+    """Done when the runtime ended, for whatever reason, and everything it wrote went to `on_output`."""
+    address: str
+    """Where listeners inside (`sandbox.localdomain` for them) are reached from here."""
+
+    def start_runtime(self) -> None:
+        """Start the runtime that a sandbox with extensions holds back. May be called twice."""
+        ...
 
     def drain_output(self) -> None:
         """Hand everything written so far to `on_output`, now. Never waits."""
@@ -65,8 +82,20 @@ class Sandbox(Protocol):
         """The most memory that the sandbox's processes used so far; None when the machine does not tell."""
         ...
 
+    def work_begins(self) -> None:
+        """The function is about to run. A sandbox starts at work, with the initialisation; cheap, called for every invoke."""
+        ...
+
+    def work_ends(self) -> None:
+        """The function waits for its next event: nothing inside needs to be watched. Cheap, like `work_begins`."""
+        ...
+
     def terminate(self) -> None:
-        """Ask the processes inside to end (SIGTERM)."""
+        """Ask the runtime to end (SIGTERM)."""
+        ...
+
+    def kill_runtime(self) -> None:
+        """End the runtime of a sandbox with extensions, and leave the extensions alone."""
         ...
 
     def kill(self) -> None:
@@ -87,6 +116,12 @@ class PreparedVersion:
     warnings: tuple[str, ...] = ()
     runtime_version: str = ""
     """For the INIT_START line: `python:3.12.v1` and the like."""
+    extensions: tuple[str, ...] = ()
+    """Names of the files in `/opt/extensions`, each an external extension that the executor starts in every sandbox.
+
+    An executor of container images finds them in the image. Its sandboxes run the runtime as the image's entry point says and
+    the extensions beside it in the same container; where holding the runtime back is not possible, `start_runtime` does nothing.
+    """
 
 
 class RuntimeExecutor(Protocol):

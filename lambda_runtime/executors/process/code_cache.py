@@ -71,6 +71,13 @@ class CodeCache:
         """Whether an entry that is in use has this file at its top."""
         return name is not None and (self.root / name / member).exists()
 
+    def files(self, name: str | None, directory: str) -> tuple[str, ...]:
+        """The names of the files in a directory of an entry that is in use, sorted."""
+        path = self.root / (name or ".none") / directory
+        if name is None or not path.is_dir():
+            return ()
+        return tuple(sorted(child.name for child in path.iterdir() if child.is_file() or child.is_symlink()))
+
     def release(self, name: str | None) -> None:
         """One user less; without users the entry is deleted."""
         if name is None:

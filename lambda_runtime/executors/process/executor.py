@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import random
 import re
 import shutil
 import sys
@@ -21,11 +23,14 @@ from lambda_runtime.executors.process.code_cache import CodeCache
 from lambda_runtime.executors.process.fork_server import ForkServer, IsolationUnavailable
 from lambda_runtime.executors.process.host import HostIds
 from lambda_runtime.executors.process.interpreters import Interpreter, Interpreters
+from lambda_runtime.executors.process.memory import MemoryWatch
 from lambda_runtime.executors.process.scratch import Scratch, remove_abandoned
 from lambda_runtime.types import FunctionVersion
 
 _FORK_SAFE = frozenset({"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"})
 """Python's own variables that a forked interpreter can still follow; with any other one, a fresh interpreter is started."""
+_ADDRESSES = 64 << 16
+"""Loopback addresses of environments with extensions: 127.64.0.0 to 127.127.255.255."""
 
 
 @dataclass(slots=True)
@@ -56,8 +61,10 @@ class ProcessExecutor:
         self._cache: CodeCache | None = None
         self._scratch: Scratch | None = None
         self._host_ids = HostIds()
+        self._memory_watch = MemoryWatch()
         self._isolated = config.isolation != "none"
         self._why_not_isolated = "" if self._isolated else "the setting LAMBDA_ISOLATION is `none`"
+        self._addresses = itertools.count(random.randrange(_ADDRESSES))
         self._cleaning: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
@@ -70,6 +77,7 @@ class ProcessExecutor:
 
     async def stop(self) -> None:
         """End every zygote with all that it forked, and delete what was unpacked into a temporary directory."""
+        self._memory_watch.stop()
         servers, self._servers = self._servers, {}
         for task in servers.values():
             task.cancel()
@@ -126,6 +134,7 @@ class ProcessExecutor:
             layers=layers,
             places=places,
             program=self._program(version, interpreter, places, code, layers, isolated=server.isolated),
+            extensions=cache.files(layers, "extensions"),
         )
 
     async def release(self, prepared: PreparedVersion) -> None:
@@ -149,6 +158,12 @@ class ProcessExecutor:
         if not server.isolated:
             private = Path(tempfile.mkdtemp(prefix="env-", dir=self._running_scratch().directory("tmp")))
             variables.setdefault("TMPDIR", str(private))
+        address, hosts = "127.0.0.1", None
+        if prepared.extensions and server.isolated:
+            # The network is the machine's, so environments of one function would fight for the ports of their extensions.
+            number = next(self._addresses) % _ADDRESSES
+            address = f"127.{64 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+            hosts = layout.hosts(address)
         loop = asyncio.get_running_loop()
 
         def clean_up() -> None:
@@ -171,8 +186,13 @@ class ProcessExecutor:
             "variables": variables,
             "directory": prepared.places.code,
             "command": _command(prepared, variables),
+            "extensions": prepared.extensions,
+            "extensions_directory": f"{prepared.places.layers}/extensions",
+            "extension_variables": dict(spec.extension_variables),
+            "hosts": hosts,
         }
-        return await server.start(request, spec.on_output, on_exit)
+        memory_mib = prepared.version.memory_mib
+        return await server.start(request, spec, on_exit, memory_mib=memory_mib, address=address)
 
     async def _server(self, interpreter: Interpreter | None) -> ForkServer:
         """The zygote of an interpreter, started if there is none (or it died); concurrent callers share one start."""
@@ -194,7 +214,7 @@ class ProcessExecutor:
                 self._host_ids.take_block(),
             )
             try:
-                return await ForkServer.launch(python, plan)
+                return await ForkServer.launch(python, plan, self._memory_watch)
             except IsolationUnavailable as error:
                 self._isolated, self._why_not_isolated = False, str(error)
         runtime_directory = self._runtime_directory(interpreter)
@@ -202,7 +222,8 @@ class ProcessExecutor:
         for name, path in files.entries.items():
             if not (runtime_directory / name).is_symlink():
                 (runtime_directory / name).symlink_to(path)
-        return await ForkServer.launch(python, layout.plain_plan(interpreter, files, runtime_directory))
+        plan = layout.plain_plan(interpreter, files, runtime_directory)
+        return await ForkServer.launch(python, plan, self._memory_watch)
 
     def _plain_places(self, interpreter: Interpreter | None, code: str | None, layers: str | None) -> layout.Places:
         root, runtime = self._running_cache().root, self._runtime_directory(interpreter)

@@ -10,14 +10,15 @@ import logging
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lambda_runtime.executors.base import ExitStatus
+from lambda_runtime.executors.base import ExitStatus, SandboxSpec
 from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT
 from lambda_runtime.executors.process.layout import HERE
-from lambda_runtime.executors.process.sandbox import OutputPipe, ProcessSandbox
+from lambda_runtime.executors.process.memory import MemoryWatch
+from lambda_runtime.executors.process.sandbox import ExtensionProcesses, MemoryLimit, OutputPipe, ProcessSandbox
 
 _LOG = logging.getLogger(__name__)
 _BUFFER_BYTES = 1 << 20
@@ -39,8 +40,15 @@ class ForkServer:
     is reported as killed, and `alive` is False; the executor then launches another.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], connection: socket.socket, plan: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        connection: socket.socket,
+        plan: Mapping[str, Any],
+        memory_watch: MemoryWatch,
+    ) -> None:
         self.alive = True
+        self._memory_watch = memory_watch
         self.isolated: bool = plan["isolated"]
         self._own_pid_namespace = self.isolated and plan["host_ids"] is None
         self.limits = {**LIMITS, **PROCESS_LIMIT} if plan["host_ids"] is not None else LIMITS
@@ -51,12 +59,12 @@ class ForkServer:
         self._pending: dict[str, asyncio.Future[None]] = {}
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
-        self._outbox: collections.deque[tuple[bytes, OutputPipe | None]] = collections.deque()
+        self._outbox: collections.deque[tuple[bytes, Sequence[OutputPipe]]] = collections.deque()
         self._writing = False
         self._loop.add_reader(connection.fileno(), self._read)
 
     @classmethod
-    async def launch(cls, python: Path, plan: Mapping[str, Any]) -> ForkServer:
+    async def launch(cls, python: Path, plan: Mapping[str, Any], memory_watch: MemoryWatch) -> ForkServer:
         """Start a zygote with this interpreter and wait until it takes requests.
 
         Raises ZygoteFailed, and leaves nothing behind, when it cannot set itself up; so does cancelling.
@@ -80,9 +88,9 @@ class ForkServer:
             raise
         finally:
             theirs.close()
-        server = cls(process, ours, plan)
+        server = cls(process, ours, plan, memory_watch)
         try:
-            server._send(plan, None)
+            server._send(plan)
             await server._ready
         except BaseException:
             await server.stop()
@@ -90,15 +98,30 @@ class ForkServer:
         return server
 
     async def start(
-        self, request: dict[str, Any], on_output: Callable[[bytes], None], on_exit: Callable[[], None]
+        self,
+        request: dict[str, Any],
+        spec: SandboxSpec,
+        on_exit: Callable[[], None],
+        *,
+        memory_mib: int,
+        address: str = "127.0.0.1",
     ) -> ProcessSandbox:
-        """Fork an environment. Raises OSError if that failed; cancelled, the environment ends at once."""
+        """Fork an environment. Raises OSError if that failed; cancelled, the environment ends at once.
+
+        `on_exit` is called when nothing of it is left. `address` is that of listeners inside.
+        """
         environment_id = request["start"]
-        pipe = OutputPipe(self._loop, on_output)
-        sandbox = ProcessSandbox(environment_id, pipe, self._signal, on_exit, self._find_runtime)
+        pipe = OutputPipe(self._loop, spec.on_output)
+        pipes, extensions, find_runtime = [pipe], None, self._find_runtime
+        if request["extensions"]:
+            pipes.append(OutputPipe(self._loop, spec.on_extension_output))
+            extensions = ExtensionProcesses(pipes[1], spec.on_extension_exit, address)
+            find_runtime = self._find_supervised_runtime
+        memory = MemoryLimit(memory_mib, self._memory_watch, self.isolated)
+        sandbox = ProcessSandbox(environment_id, pipe, self._signal, on_exit, find_runtime, memory, extensions)
         self._sandboxes[environment_id] = sandbox
         started = self._pending[environment_id] = self._loop.create_future()
-        self._send(request, pipe)
+        self._send(request, *pipes)
         try:
             await started
         except asyncio.CancelledError:
@@ -127,21 +150,24 @@ class ForkServer:
                     return next(iter(_children(init)), None)
         return None
 
+    def _find_supervised_runtime(self, pid: int) -> int | None:
+        """The same where extensions run beside the runtime; it was forked first."""
+        return self._find_runtime(pid) if self.isolated else next(iter(_children(pid)), None)
+
     def _signal(self, name: str, environment_id: str) -> None:
         if self.alive:
-            self._send({name: environment_id}, None)
+            self._send({name: environment_id})
 
-    def _send(self, message: Mapping[str, Any], pipe: OutputPipe | None) -> None:
-        self._outbox.append((json.dumps(message).encode(), pipe))
+    def _send(self, message: Mapping[str, Any], *pipes: OutputPipe) -> None:
+        self._outbox.append((json.dumps(message).encode(), pipes))
         if not self._writing:
             self._flush()
 
     def _flush(self) -> None:
         while self._outbox:
-            data, pipe = self._outbox[0]
-            rights = (
-                [] if pipe is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pipe.write_end]))]
-            )
+            data, pipes = self._outbox[0]
+            ends = array.array("i", [pipe.write_end for pipe in pipes])
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, ends)] if pipes else []
             try:
                 self._connection.sendmsg([data], rights)
             except BlockingIOError:
@@ -153,7 +179,7 @@ class ForkServer:
                 self._close()
                 return
             self._outbox.popleft()
-            if pipe is not None:
+            for pipe in pipes:
                 pipe.close_write_end()
         if self._writing:
             self._writing = False
@@ -182,6 +208,9 @@ class ForkServer:
         elif "started" in message:
             self._sandboxes[message["started"]].started(message["pid"])
             self._resolve(message["started"], None)
+        elif "process" in message:
+            status = _exit_status(message["status"], message["problem"])
+            self._sandboxes[message["of"]].process_ended(message["process"], status)
         else:
             self._ended(message)
 

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 _ZYGOTE_FILES = sorted((HERE / "zygote").glob("*.py"))
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC_SHARED = ("ssl", "ca-certificates", "pki", "alternatives", "ld.so.cache", "protocols", "services")
-_ETC_COPIED = ("hosts", "resolv.conf", "nsswitch.conf")
+_ETC_COPIED = ("resolv.conf", "nsswitch.conf")
 _INTERPRETER_PARTS = ("bin", "lib", "lib64", "share")
 _PASSWD = """root:x:0:0:root:/root:/bin/bash
 nobody:x:65534:65534:nobody:/:/sbin/nologin
@@ -120,7 +120,8 @@ def isolated_plan(
     """The plan of a sandbox with namespaces. `root` is an empty directory, used as a mount point only."""
     # /var/task/lib and /opt/lib exist because the loader remembers for good which directories of LD_LIBRARY_PATH do not.
     directories = dict.fromkeys(
-        ["/etc", "/opt/lib", "/run/lambda/empty", "/var/lang", "/var/runtime/lib", "/var/task/lib"], 0o755
+        ["/etc", "/opt/lib", "/run/lambda/empty", "/run/lambda/own", "/var/lang", "/var/runtime/lib", "/var/task/lib"],
+        0o755,
     )
     directories |= {"/tmp": 0o1777, "/run/lambda/cache": 0o700}
     contents = {"/etc/passwd": _PASSWD, "/etc/group": _GROUP, "/lambda-entrypoint.sh": _ENTRY_POINT}
@@ -128,6 +129,7 @@ def isolated_plan(
     for name in _ETC_COPIED:
         if (path := Path("/etc") / name).is_file():
             contents[str(path)] = path.read_text("utf-8", "replace")
+    contents["/etc/hosts"] = hosts()
     binds = {"/run/lambda/cache": str(cache)}
     links: dict[str, str] = {}
     for name in _SYSTEM:
@@ -151,6 +153,13 @@ def isolated_plan(
         "binds": binds,
         **_python_part(interpreter, files),
     }
+
+
+def hosts(address: str = "127.0.0.1") -> str:
+    """/etc/hosts of a sandbox, in which the names under which extensions listen for telemetry stand for `address`."""
+    path = Path("/etc/hosts")
+    machine = path.read_text("utf-8", "replace") if path.is_file() else "127.0.0.1 localhost\n"
+    return f"{machine.rstrip()}\n{address} sandbox.localdomain sandbox\n"
 
 
 def _python_part(interpreter: Interpreter | None, files: RuntimeFiles) -> dict[str, Any]:

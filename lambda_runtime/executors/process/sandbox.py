@@ -8,8 +8,10 @@ import fcntl
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from lambda_runtime.executors.base import ExitStatus
+from lambda_runtime.executors.process.memory import MemoryWatch, parent_of, used_kib
 
 _PIPE_BYTES = 256 * 1024
 _READ_BYTES = 64 * 1024
@@ -56,6 +58,26 @@ class OutputPipe:
             self._read = -1
 
 
+@dataclass(frozen=True, slots=True)
+class ExtensionProcesses:
+    """What a sandbox needs to have extensions beside its runtime."""
+
+    pipe: OutputPipe
+    on_exit: Callable[[str, ExitStatus], None]
+    address: str
+    """An address of this machine that this sandbox's listeners have for themselves, if they listen on `sandbox.localdomain`."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimit:
+    """How much an environment may use, and who looks whether it does."""
+
+    mib: int
+    watch: MemoryWatch
+    isolated: bool
+    """Everything inside descends from a process 1 of its own, the parent of the runtime."""
+
+
 class ProcessSandbox:
     """A `lambda_runtime.executors.base.Sandbox` made of local processes.
 
@@ -70,7 +92,11 @@ class ProcessSandbox:
         send_signal: Callable[[str, str], None],
         on_exit: Callable[[], None],
         find_runtime: Callable[[int], int | None],
+        memory: MemoryLimit,
+        extensions: ExtensionProcesses | None = None,
     ) -> None:
+        self.address = extensions.address if extensions else "127.0.0.1"
+        self._extensions = extensions
         self.environment_id = environment_id
         self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         self._pipe = pipe
@@ -78,40 +104,99 @@ class ProcessSandbox:
         self._on_exit = on_exit
         self._find_runtime = find_runtime
         self._pid: int | None = None
+        self._root: int | None = None
+        """The process from which all others inside descend, as this machine numbers it."""
+        self._memory = memory
+        self._peak_kib = 0
+        self._out_of_memory = False
         self._status_file = -1
         self._ended = False
 
     def started(self, pid: int) -> None:
         """The zygote's report that the process exists."""
         self._pid = pid
+        self.work_begins()
 
     def ended(self, status: ExitStatus) -> None:
         """The zygote's report that nothing of the environment is left."""
         if self._ended:
             return
         self._ended = True
-        self._pipe.drain()
-        self._pipe.close()
+        self.work_ends()
+        for pipe in self._pipes:
+            pipe.drain()
+            pipe.close()
         if self._status_file >= 0:
             os.close(self._status_file)
             self._status_file = -1
         self._on_exit()
-        if not self.exited.done():
-            self.exited.set_result(status)
+        self._runtime_ended(status)
+
+    def process_ended(self, name: str | None, status: ExitStatus) -> None:
+        """The zygote's report of one process of a sandbox with extensions: an extension by name, or the runtime."""
+        self.drain_output()
+        if name is not None and self._extensions is not None:
+            self._extensions.on_exit(name, status)
+        else:
+            self._runtime_ended(status)
 
     def drain_output(self) -> None:
         """Hand everything written so far to `on_output`, now."""
-        self._pipe.drain()
+        for pipe in self._pipes:
+            pipe.drain()
+
+    @property
+    def _pipes(self) -> tuple[OutputPipe, ...]:
+        return (self._pipe,) if self._extensions is None else (self._pipe, self._extensions.pipe)
 
     def max_memory_mib(self) -> int | None:
-        """The high-water mark of the runtime process's resident memory, rounded up; None once it is gone."""
+        """The most resident memory that was seen, rounded up, and no more than the limit; None if nothing was seen yet.
+
+        That of the runtime's process is its high-water mark; what others inside used is known as far as somebody looked.
+        """
+        if self._out_of_memory:
+            return self._memory.mib
         try:
-            if self._status_file < 0 and not self._open_status():
-                return None
-            match = _HIGH_WATER.search(os.pread(self._status_file, 4096, 0))
-        except OSError:  # The process ended in between.
-            return None
-        return -(-int(match[1]) // 1024) if match else None
+            if self._status_file >= 0 or self._open_status():
+                match = _HIGH_WATER.search(os.pread(self._status_file, 4096, 0))
+                self._peak_kib = max(self._peak_kib, int(match[1]) if match else 0)
+        except OSError:
+            pass  # The process ended in between; what was seen before still holds.
+        return min(-(-self._peak_kib // 1024), self._memory.mib) or None
+
+    def work_begins(self) -> None:
+        """The function runs or is initialised: look at what it uses."""
+        if not self._ended:
+            self._memory.watch.begin(self)
+
+    def work_ends(self) -> None:
+        """Nothing happens inside for now."""
+        self._memory.watch.end(self)
+
+    def check_memory(self) -> None:
+        """End the runtime if everything inside together uses more than it may."""
+        if self._root is None and not self._find_root():
+            return
+        assert self._root is not None
+        used = used_kib(self._root)
+        self._peak_kib = max(self._peak_kib, used)
+        if used > self._memory.mib * 1024:
+            self._out_of_memory = True
+            self.work_ends()
+            self.kill_runtime()
+
+    def _find_root(self) -> bool:
+        try:
+            runtime = self._find_runtime(self._pid) if self._pid is not None else None
+        except OSError:  # It ended, or this machine has no /proc.
+            return False
+        if runtime is not None:
+            self._root = parent_of(runtime) if self._memory.isolated else runtime
+        return self._root is not None
+
+    def _runtime_ended(self, status: ExitStatus) -> None:
+        if not self.exited.done():
+            self.exited.set_result(replace(status, out_of_memory=True) if self._out_of_memory else status)
 
     def _open_status(self) -> bool:
         """Keep /proc/PID/status of the runtime open: asked once an invoke, and a look-up by number could meet another process."""
@@ -123,10 +208,20 @@ class ProcessSandbox:
         self._status_file = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
         return True
 
+    def start_runtime(self) -> None:
+        """Let the runtime go on, if there are extensions for which it waits."""
+        if not self._ended and self._extensions is not None:
+            self._send_signal("start_runtime", self.environment_id)
+
     def terminate(self) -> None:
-        """SIGTERM to the processes inside."""
+        """SIGTERM to the runtime; without extensions, to the processes inside."""
         if not self._ended:
             self._send_signal("terminate", self.environment_id)
+
+    def kill_runtime(self) -> None:
+        """SIGKILL to the runtime; without extensions, to everything inside."""
+        if not self._ended:
+            self._send_signal("kill" if self._extensions is None else "kill_runtime", self.environment_id)
 
     def kill(self) -> None:
         """SIGKILL to everything inside; `exited` follows."""

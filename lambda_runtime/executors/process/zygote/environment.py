@@ -14,7 +14,7 @@ import resource
 import signal
 from typing import Callable
 
-from . import linux, messages, template
+from . import linux, messages, supervisor, template
 
 UID, GID = 993, 990
 """The ids of sbx_user1051 on AWS."""
@@ -25,7 +25,7 @@ _SHIELD = linux.MS_NOSUID | linux.MS_NODEV
 class Request:
     """What an environment is to run, as the gateway sent it."""
 
-    def __init__(self, message: bytes, output: int) -> None:
+    def __init__(self, message: bytes, outputs: list[int]) -> None:
         fields = json.loads(message)
         self.code: str | None = fields["code"]
         self.layers: str | None = fields["layers"]
@@ -35,7 +35,14 @@ class Request:
         self.directory: str = fields["directory"]
         self.command: list[str] | None = fields["command"]
         """What to execute; None runs the Python function in this process."""
-        self.output = output
+        self.extensions: list[str] = fields["extensions"]
+        """File names of extensions, which are started before the runtime."""
+        self.extensions_directory: str = fields["extensions_directory"]
+        self.extension_variables: dict[str, str] = fields["extension_variables"]
+        self.hosts: str | None = fields["hosts"]
+        """Content of the environment's own /etc/hosts, if it has one."""
+        self.output = outputs[0]
+        self.extension_output = outputs[-1]
 
 
 def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[int], object]) -> messages.Channel:
@@ -64,14 +71,18 @@ def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[
         ours.send(b"ids are mapped")
     if ours.receive()[0]:
         requests.announce(b"set up")
-    message, output = requests.receive()
-    requests.close()
+    message, outputs = requests.receive()
     if not message:
         os._exit(0)  # The zygote has no use for this environment any more.
-    request = Request(message, output)
+    request = Request(message, outputs)
     if host_id is not None:
-        os.fchown(output, host_id, host_id)  # So that the function can open /dev/stdout.
+        for output in outputs:
+            os.fchown(output, host_id, host_id)  # So that the function can open /dev/stdout.
     _mount_own(request)
+    if request.extensions:
+        _stay_behind(requests, request, runtime, lambda: ours.announce(message, request.output))
+    requests.close()
+    output = request.output
     ours.send(message, output)
     ours.close()
     os.close(output)
@@ -83,6 +94,37 @@ def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[
             os._exit(0)
 
 
+def _stay_behind(requests: messages.Channel, request: Request, runtime: int, start_runtime: Callable[[], None]) -> None:
+    """Be process 1 of an environment with extensions, which are one user with the runtime. Never returns."""
+    namespace = os.open(f"/proc/{runtime}/ns/user", os.O_RDONLY)
+
+    def settle_extension() -> None:
+        linux.set_namespace(namespace, linux.CLONE_NEWUSER)
+        become_sandbox_user()
+        settle(request, request.extension_output)
+
+    supervisor.supervise(requests, request, runtime, start_runtime, settle_extension)
+
+
+def fork_runtime(requests: messages.Channel, request: Request) -> None:
+    """Stay behind in a plain environment with extensions; returns in a child, when the runtime is to start there."""
+    ours, theirs = messages.Channel.pair()
+    runtime = os.fork()
+    if runtime != 0:
+        theirs.close()
+
+        def settle_extension() -> None:
+            linux.die_with_parent(signal.SIGKILL)
+            settle(request, request.extension_output)
+
+        supervisor.supervise(requests, request, runtime, lambda: ours.announce(b"start"), settle_extension)
+    linux.die_with_parent(signal.SIGKILL)
+    requests.close()
+    ours.close()
+    if not theirs.receive()[0]:
+        os._exit(0)
+
+
 def _mount_own(request: Request) -> None:
     # The source mount is read-only, and so is what is bound from it.
     if request.code is not None:
@@ -90,6 +132,12 @@ def _mount_own(request: Request) -> None:
     if request.layers is not None:
         linux.mount(f"{template.CACHE}/{request.layers}", "/opt", None, linux.MS_BIND)
     linux.mount("tmpfs", "/tmp", "tmpfs", _SHIELD, f"mode=1777,size={request.tmp_mib}m")
+    if request.hosts is not None:
+        linux.mount("tmpfs", template.OWN, "tmpfs", _SHIELD | linux.MS_NOEXEC, "mode=0755,size=64k")
+        with open(f"{template.OWN}/hosts", "w", encoding="utf-8") as file:
+            file.write(request.hosts)
+        os.chmod(f"{template.OWN}/hosts", 0o644)
+        linux.mount(f"{template.OWN}/hosts", "/etc/hosts", None, linux.MS_BIND)
     # Covered, not unmounted: an unmount waits for a grace period of the kernel.
     linux.mount(template.EMPTY, template.CACHE, None, linux.MS_BIND)
 
@@ -109,8 +157,8 @@ def become_sandbox_user() -> None:
     linux.own_proc_entries()
 
 
-def settle(request: Request) -> None:
-    """Limits, standard streams, working directory: the last steps before the runtime."""
+def settle(request: Request, write_to: int) -> None:
+    """Limits, standard streams, working directory: the last steps before the runtime or an extension."""
     for name, (soft, hard) in request.limits.items():
         kind = getattr(resource, name)
         allowed = resource.getrlimit(kind)[1]
@@ -118,7 +166,7 @@ def settle(request: Request) -> None:
         resource.setrlimit(kind, (soft, hard))
     linux.forbid_new_privileges()
     null = os.open("/dev/null", os.O_RDONLY)
-    output = os.dup(request.output)
+    output = os.dup(write_to)
     os.dup2(null, 0)
     for descriptor in (1, 2, TELEMETRY_DESCRIPTOR):
         os.dup2(output, descriptor)

@@ -1,4 +1,4 @@
-"""Messages between the gateway, the zygote and its environments: bytes, and perhaps one descriptor."""
+"""Messages between the gateway, the zygote and its environments: bytes, and perhaps descriptors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import struct
 
 _MESSAGE_BYTES = 1 << 20
-_RIGHTS_BYTES = socket.CMSG_SPACE(struct.calcsize("i"))
+_RIGHTS_BYTES = socket.CMSG_SPACE(2 * struct.calcsize("i"))
 
 
 class Channel:
@@ -27,29 +27,29 @@ class Channel:
         """For poll."""
         return self._connection.fileno()
 
-    def send(self, message: bytes, descriptor: int | None = None) -> None:
+    def send(self, message: bytes, *descriptors: int) -> None:
         """Raises OSError when the other end is gone."""
-        rights = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         self._connection.sendmsg([message], rights)
 
-    def announce(self, message: bytes) -> None:
+    def announce(self, message: bytes, *descriptors: int) -> None:
         """Send to somebody who may have stopped listening."""
         try:
-            self.send(message)
+            self.send(message, *descriptors)
         except OSError:
             return
 
-    def receive(self) -> tuple[bytes, int]:
-        """Wait for a message; returns it and its descriptor, or -1. The message is empty when the other end is gone."""
+    def receive(self) -> tuple[bytes, list[int]]:
+        """Wait for a message; returns it and its descriptors, two at most. The message is empty when the other end is gone."""
         try:
             message, ancillary, _, _ = self._connection.recvmsg(_MESSAGE_BYTES, _RIGHTS_BYTES, socket.MSG_CMSG_CLOEXEC)
         except OSError:
-            return b"", -1
+            return b"", []
         descriptors = array.array("i")
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-        return message, descriptors[0] if descriptors else -1
+        return message, descriptors.tolist()
 
     def close(self) -> None:
         """Let go of this end."""

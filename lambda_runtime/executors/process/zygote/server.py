@@ -7,9 +7,11 @@ When the gateway goes away, so does the zygote, and with it everything that it s
 An environment is forked before it is needed: the spare one has made its namespaces and waits for a request, so that a
 cold start waits for neither. Each start takes the spare and leaves the forking of the next for a quiet moment.
 
-Messages in: `{"start": ID, ...}` with the write end of the output pipe, `{"terminate": ID}`, `{"kill": ID}`.
+Messages in: `{"start": ID, ...}` with the write ends of the output pipes (the runtime's, and the extensions' if there are any),
+`{"terminate": ID}`, `{"kill": ID}`; with extensions also `{"start_runtime": ID}`, `{"kill_runtime": ID}`.
 Messages out: `{"ready": ...}` or `{"failed": ...}` once; `{"started": ID, "pid": ...}`; `{"exited": ID, "status": wait status,
-"error": what went wrong before the runtime, "entry_point_error": why it could not be executed}`.
+"error": what went wrong before the runtime, "entry_point_error": why it could not be executed}`; for each process of an
+environment with extensions `{"process": NAME or null, "of": ID, "status": …, "problem": …}`.
 """
 
 from __future__ import annotations
@@ -49,6 +51,8 @@ class Child:
         self.outcome = outcome
         self.host_id = host_id
         self.environment_id: str | None = None
+        self.supervised = False
+        """It has extensions: `supervisor` runs in it."""
 
 
 class InChild(Exception):
@@ -72,6 +76,8 @@ class Zygote:
         self._children: dict[int, Child] = {}
         self._running: dict[str, Child] = {}
         self._spare: Child | None = None
+        self._poll = select.poll()
+        self._supervised: dict[int, Child] = {}
         # Children are forked into a pid namespace that is set for the next fork only; this descriptor leads back.
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY) if self._isolated else -1
 
@@ -84,7 +90,7 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(ignored, signal.SIG_IGN)
-        poll = select.poll()
+        poll = self._poll
         poll.register(self._gateway, select.POLLIN)
         poll.register(wake_read, select.POLLIN)
         gateway_process = linux.open_process(os.getppid()) if os.getppid() else None
@@ -104,44 +110,73 @@ class Zygote:
                 self._reap()
             if gateway_process is not None and gateway_process in ready:
                 break
+            for descriptor in self._supervised.keys() & ready:
+                self._relay(self._supervised[descriptor])
             if self._gateway.fileno() in ready:
-                message, output = self._gateway.receive()
+                message, outputs = self._gateway.receive()
                 if not message:
                     break
-                self._handle(message, output)
+                self._handle(message, outputs)
         self._end_all()
 
     def _tell(self, report: dict[str, Any]) -> None:
         self._gateway.announce(json.dumps(report).encode())  # If it is gone, the next poll says so.
 
-    def _handle(self, message: bytes, output: int) -> None:
+    def _handle(self, message: bytes, outputs: list[int]) -> None:
         fields = json.loads(message)
         if "start" in fields:
-            self._start(fields["start"], message, output)
+            self._start(fields, message, outputs)
             return
         name = next(iter(fields))
         child = self._running.get(fields[name])
-        if child is not None:
+        if child is None:
+            return
+        if child.supervised and name != "kill":
+            child.requests.announce(name.encode())
+        else:
             self._signal(child, _SIGNALS[name])
 
-    def _start(self, environment_id: str, message: bytes, output: int) -> None:
+    def _start(self, fields: dict[str, Any], message: bytes, outputs: list[int]) -> None:
+        environment_id = fields["start"]
         try:
-            child = self._give_work(message, output)
+            child = self._give_work(message, outputs)
         except OSError as error:
-            os.close(output)
+            _close(outputs)
             self._tell({"exited": environment_id, "status": None, "error": str(error), "entry_point_error": None})
             return
-        os.close(output)
+        _close(outputs)  # Not in a `finally`: InChild comes by here, in the process that needs them.
         child.environment_id = environment_id
+        if fields["extensions"]:
+            child.supervised = True
+            self._supervised[child.requests.fileno()] = child
+            self._poll.register(child.requests, select.POLLIN)
         self._running[environment_id] = child
         self._tell({"started": environment_id, "pid": child.pid})
 
-    def _give_work(self, message: bytes, output: int) -> Child:
+    def _relay(self, child: Child) -> None:
+        """Pass on what a supervisor tells, all of it."""
+        waiting = select.poll()
+        waiting.register(child.requests, select.POLLIN)
+        while waiting.poll(0):
+            message, _ = child.requests.receive()
+            if not message:
+                self._stop_relaying(child)
+                return
+            fields = json.loads(message)
+            if fields["name"] is None:
+                fields["problem"] = _text(child, _ENTRY_POINT_ERROR)
+            self._tell({"process": fields.pop("name"), "of": child.environment_id, **fields})
+
+    def _stop_relaying(self, child: Child) -> None:
+        if self._supervised.pop(child.requests.fileno(), None) is not None:
+            self._poll.unregister(child.requests)
+
+    def _give_work(self, message: bytes, outputs: list[int]) -> Child:
         spare, self._spare = self._spare, None
         for child in (spare, None):
             child = child or self._fork()
             try:
-                child.requests.send(message, output)
+                child.requests.send(message, *outputs)
             except OSError:  # The spare died while it waited.
                 if child is not spare:
                     raise
@@ -197,11 +232,13 @@ class Zygote:
                 os.setsid()
                 linux.die_with_parent(signal.SIGKILL)
             requests.announce(b"set up")
-            message, output = requests.receive()
+            message, outputs = requests.receive()
             if not message:
                 os._exit(0)
-            request = environment.Request(message, output)
-            environment.settle(request)
+            request = environment.Request(message, outputs)
+            if request.extensions and not self._isolated:
+                environment.fork_runtime(requests, request)
+            environment.settle(request, request.output)
         except BaseException:  # noqa: BLE001 - whatever it is, the zygote reports it
             outcome[_SETUP_ERROR] = traceback.format_exc().encode()[-_ERROR_BYTES:].ljust(_ERROR_BYTES, b"\0")
             os._exit(1)
@@ -236,7 +273,10 @@ class Zygote:
         known, runtime_status = struct.unpack("ii", child.outcome[_STATUS])
         report: dict[str, Any] = {"exited": child.environment_id, "status": runtime_status if known else status}
         for name, place in (("error", _SETUP_ERROR), ("entry_point_error", _ENTRY_POINT_ERROR)):
-            report[name] = child.outcome[place].rstrip(b"\0").decode("utf-8", "replace") or None
+            report[name] = _text(child, place)
+        if child.supervised:
+            self._relay(child)
+            self._stop_relaying(child)
         child.outcome.close()
         child.requests.close()
         if self._host_ids is not None and child.host_id is not None:
@@ -258,6 +298,15 @@ class Zygote:
                 os.wait()  # So that whoever waits for this process knows that nothing is left.
         except ChildProcessError:
             return
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _text(child: Child, place: slice) -> str | None:
+    return child.outcome[place].rstrip(b"\0").decode("utf-8", "replace") or None
 
 
 def main() -> None:

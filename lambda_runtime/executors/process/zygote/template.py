@@ -20,6 +20,8 @@ from . import linux, messages
 CACHE = "/run/lambda/cache"
 """Where the gateway's unpacked code is mounted for the zygote; covered by `EMPTY` in every environment."""
 EMPTY = "/run/lambda/empty"
+OWN = "/run/lambda/own"
+"""Where an environment keeps files of its own that lie elsewhere for the processes inside."""
 PLAN = "/run/lambda/zygote/plan.json"
 """What the zygote needs to know after it was started again inside."""
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9)}
