@@ -24,10 +24,20 @@ def exit_reason(status: ExitStatus) -> str:
     if status.entry_point_error is not None:
         return status.entry_point_error
     if status.signal is not None:
-        return f"Runtime exited with error: signal: {_SIGNALS.get(status.signal, f'signal {status.signal}')}"
+        return f"Runtime exited with error: signal: {signal_name(status.signal)}"
     if status.code:
         return f"Runtime exited with error: exit status {status.code}"
     return "Runtime exited without providing a reason"
+
+
+def signal_name(number: int) -> str:
+    """As Go prints a signal."""
+    return _SIGNALS.get(number, f"signal {number}")
+
+
+def reported_type(status: ExitStatus, error_type: str) -> str:
+    """The error type in the log's report: only there AWS tells what ran out of memory from what exited."""
+    return "Runtime.OutOfMemory" if status.out_of_memory else error_type
 
 
 _SIGNALS = {

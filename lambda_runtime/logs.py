@@ -111,6 +111,9 @@ class EnvironmentLog:
         self._entries: list[LogEntry] = []
         self._timer: asyncio.TimerHandle | None = None
         self._tail: list[str] | None = None
+        self._extension_parser: OutputParser | None = None
+        self.observer: Callable[[str, Sequence[LogEntry]], None] | None = None
+        """Called with `function` or `extension` and the entries that such processes wrote, if somebody wants to know."""
 
     def write(self, message: str | None) -> None:
         """Add a message of the platform; None is one that the log level filtered out."""
@@ -121,19 +124,33 @@ class EnvironmentLog:
         """Add what processes inside wrote."""
         if entries := self._parser.feed(data, int(self._now() * 1000)):
             self._add(entries)
+            if self.observer is not None:
+                self.observer("function", entries)
+
+    def extension_output(self, data: bytes) -> None:
+        """Add what external extensions wrote."""
+        if self._extension_parser is None:
+            self._extension_parser = OutputParser()
+        if entries := self._extension_parser.feed(data, int(self._now() * 1000)):
+            self._add(entries)
+            if self.observer is not None:
+                self.observer("extension", entries)
 
     def end_of_invocation(self) -> None:
         """Nothing more belongs to the current invocation: an unfinished line is an event too."""
         if entries := self._parser.flush(int(self._now() * 1000)):
             self._add(entries)
+            if self.observer is not None:
+                self.observer("function", entries)
 
     def open_tail(self) -> None:
         """From now on keep what `close_tail` returns."""
         self._tail = []
 
-    def close_tail(self) -> bytes:
-        """The last 4 KiB written since `open_tail`."""
+    def close_tail(self, *more: str | None) -> bytes:
+        """The last 4 KiB written since `open_tail`, as if `more` had been, too."""
         messages, self._tail = self._tail or [], None
+        messages += [message for message in more if message is not None]
         text = "".join(message if message.endswith("\n") else message + "\n" for message in messages)
         return text.encode()[-TAIL_BYTES:]
 

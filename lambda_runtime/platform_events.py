@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -89,6 +90,14 @@ class TextPlatformLog:
             parts.append(f"\nXRAY TraceId: {trace['Root']}\tSegmentId: {trace.get('Parent', '')}\tSampled: true")
         return "\t".join(parts) + "\t\n"
 
+    def extension(self, moment: float, name: str, state: str, events: Sequence[str], error: str | None) -> str | None:
+        text = f"EXTENSION\tName: {name}\tState: {state}\tEvents: [{', '.join(events)}]"
+        return f"{text}\tError Type: {error}\n" if error else text + "\n"
+
+    def subscription(self, moment: float, api: str, name: str, types: Sequence[str]) -> str | None:
+        listed = ", ".join(kind.capitalize() for kind in types)
+        return f"{api.upper()}\tName: {name}\tState: Subscribed\tTypes: [{listed}]\n"
+
 
 class JsonPlatformLog:
     """Platform events of functions with `LogFormat: JSON`, filtered by the system log level."""
@@ -125,8 +134,8 @@ class JsonPlatformLog:
 
     def start(self, moment: float, request_id: str, version: str, trace_header: str | None) -> str | None:
         record: dict[str, Any] = {"requestId": request_id, "version": version}
-        if tracing := _tracing(trace_header):
-            record["tracing"] = tracing
+        if found := tracing(trace_header):
+            record["tracing"] = found
         return self._event("INFO", moment, "platform.start", record)
 
     def fault(self, moment: float, request_id: str, message: str, error_type: str) -> str | None:
@@ -153,12 +162,27 @@ class JsonPlatformLog:
         if report.init_duration_ms is not None:
             metrics["initDurationMs"] = round(report.init_duration_ms, 3)
         record: dict[str, Any] = {"requestId": report.request_id, "metrics": metrics}
-        if tracing := _tracing(report.trace_header):
-            record["tracing"] = tracing
+        if found := tracing(report.trace_header):
+            record["tracing"] = found
         record["status"] = report.status
         if report.error_type:
             record["errorType"] = report.error_type
         return self._event("INFO" if report.status == "success" else "WARN", moment, "platform.report", record)
+
+    def extension(self, moment: float, name: str, state: str, events: Sequence[str], error: str | None) -> str | None:
+        return self._event("INFO", moment, "platform.extension", extension_record(name, state, events, error))
+
+    def subscription(self, moment: float, api: str, name: str, types: Sequence[str]) -> str | None:
+        record = {"name": name, "state": "Subscribed", "types": list(types)}
+        return self._event("INFO", moment, f"platform.{api}Subscription", record)
+
+
+def extension_record(name: str, state: str, events: Sequence[str], error: str | None) -> dict[str, Any]:
+    """The record of `platform.extension`."""
+    record: dict[str, Any] = {"name": name, "state": state, "events": list(events)}
+    if error:
+        record["errorType"] = error
+    return record
 
 
 PlatformLog = TextPlatformLog | JsonPlatformLog
@@ -175,7 +199,8 @@ def _sampled_trace(trace_header: str | None) -> dict[str, str] | None:
     return fields if fields.get("Sampled") == "1" and "Root" in fields else None
 
 
-def _tracing(trace_header: str | None) -> dict[str, str] | None:
+def tracing(trace_header: str | None) -> dict[str, str] | None:
+    """The `TraceContext` of an invocation whose trace is sampled."""
     fields = _sampled_trace(trace_header)
     if fields is None:
         return None

@@ -12,6 +12,29 @@ from lambda_runtime.types import FunctionVersion
 
 XRAY_DAEMON_PORT = 2000
 
+_OF_THE_RUNTIME = frozenset(
+    {
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_XRAY_CONTEXT_MISSING",
+        "AWS_XRAY_DAEMON_ADDRESS",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+        "_AWS_XRAY_DAEMON_ADDRESS",
+        "_AWS_XRAY_DAEMON_PORT",
+        "_HANDLER",
+    }
+)
+
+
+def extension_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """What extensions see of an environment's variables: all but those of the runtime process.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html, "Environment variables".
+    """
+    return {name: value for name, value in variables.items() if name not in _OF_THE_RUNTIME}
+
 
 def environment_variables(
     version: FunctionVersion,

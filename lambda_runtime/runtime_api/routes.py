@@ -5,10 +5,11 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html. Error bodies are
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Protocol
 
-from lambda_runtime.runtime_api.connection import Exchange, RuntimeApiConnection
+from lambda_runtime.runtime_api.connection import Exchange, Router, RuntimeApiConnection
 
 Headers = dict[bytes, bytes]
 Trailers = list[tuple[bytes, bytes]]
@@ -31,7 +32,8 @@ class Refused(Exception):
 
     @property
     def body(self) -> bytes:
-        return b'{"errorMessage":"%b","errorType":"%b"}\n' % (str(self).encode(), self.error_type.encode())
+        members = {"errorMessage": str(self), "errorType": self.error_type}
+        return json.dumps(members, separators=(",", ":")).encode() + b"\n"
 
 
 class ResponseStream(Protocol):
@@ -79,14 +81,17 @@ class RuntimeEvents(Protocol):
 
 
 class RuntimeApiRouter:
-    """Makes the exchange for each request of one environment."""
+    """Makes the exchange for each request of one environment; `others` those for requests that are not of the Runtime API."""
 
-    def __init__(self, events: RuntimeEvents) -> None:
+    def __init__(self, events: RuntimeEvents, others: Router | None = None) -> None:
         self._events = events
+        self._others = others
 
     def __call__(self, connection: RuntimeApiConnection, method: bytes, path: bytes, headers: Headers) -> Exchange:
         if not path.startswith(_PREFIX):
-            return _Refusal(connection, Refused(404, "NotFound", "No such endpoint"))
+            if self._others is not None:
+                return self._others(connection, method, path, headers)
+            return _Refusal(connection, _NOT_FOUND)
         name = path[len(_PREFIX) :]
         if name == b"invocation/next":
             if method != b"GET":
