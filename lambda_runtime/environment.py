@@ -11,7 +11,7 @@ from typing import Protocol
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import EnvironmentNotStarted
 from lambda_runtime.executors.base import ExitStatus, PreparedVersion, RuntimeExecutor, Sandbox, SandboxSpec
-from lambda_runtime.failures import InitFailure, decoded, error_body, exit_reason
+from lambda_runtime.failures import InitFailure, decoded, error_body, exit_reason, reported_type
 from lambda_runtime.logs import EnvironmentLog, LogSink, new_log_stream
 from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog, PlatformLog, TextPlatformLog
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
@@ -143,6 +143,8 @@ class ExecutionEnvironment:
         sandbox.exited.add_done_callback(self._exited)
         if self.state is State.STARTING:
             self.state = State.INIT
+        elif self.state is State.READY:
+            sandbox.work_ends()
         elif self.state is State.STOPPED:
             sandbox.kill()
 
@@ -274,6 +276,8 @@ class ExecutionEnvironment:
         if self._sandbox is not None:
             self._sandbox.drain_output()
         if self._work is None:
+            if self._sandbox is not None:
+                self._sandbox.work_ends()
             self._cancel_timer()
             self.state = State.READY
             self._waiting = connection
@@ -323,6 +327,8 @@ class ExecutionEnvironment:
     def _hand_over(self, connection: RuntimeApiConnection, work: Work) -> None:
         self.state = State.BUSY
         self._waiting = None
+        if self._sandbox is not None:
+            self._sandbox.work_begins()
         invocation = work.invocation
         elapsed = time.monotonic() - self._began
         deadline_ms = int((time.time() - elapsed + self.version.timeout_s) * 1000)
@@ -363,6 +369,8 @@ class ExecutionEnvironment:
 
     def _complete(self, work: Work, status: str, error_type: str | None) -> None:
         self._cancel_timer()
+        if self._sandbox is not None:
+            self._sandbox.work_ends()
         self._work = None
         self._stream = None
         work.duration_ms = duration_ms = (time.monotonic() - self._began) * 1000
@@ -441,13 +449,14 @@ class ExecutionEnvironment:
             error_type = "Runtime.InvalidEntrypoint" if status.entry_point_error else "Runtime.ExitError"
             request_id = self._work.invocation.request_id if self._work else ""
             message = f"RequestId: {request_id} Error: {reason}"
-            self._init_failed(InitFailure(error_type, error_body(error_type, message)))
+            failure = InitFailure(reported_type(status, error_type), error_body(error_type, message))
+            self._init_failed(failure)
         elif self._work is not None:
             request_id = self._work.invocation.request_id
             self._log.end_of_invocation()
             self._log.write(self._platform.fault(time.time(), request_id, reason, "Runtime.ExitError"))
             payload = error_body("Runtime.ExitError", f"RequestId: {request_id} Error: {reason}")
-            self._break(self._work, "Runtime.ExitError", payload, "error")
+            self._break(self._work, reported_type(status, "Runtime.ExitError"), payload, "error")
         else:
             self.stop()
 

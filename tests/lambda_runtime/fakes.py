@@ -97,6 +97,7 @@ class FakeSandbox:
         self.spec = spec
         self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         self.killed = False
+        self.works = True
         self.pending_output = b""
         self._executor = executor
         self._task = asyncio.create_task(self._run(script))
@@ -139,6 +140,12 @@ class FakeSandbox:
 
     def max_memory_mib(self) -> int | None:
         return 42
+
+    def work_begins(self) -> None:
+        self.works = True
+
+    def work_ends(self) -> None:
+        self.works = False
 
     def terminate(self) -> None:
         self._task.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from pathlib import Path
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import Capability
 from lambda_runtime.executors.process import layout
-from lambda_runtime.executors.process.host import HostIds
+from lambda_runtime.executors.process.host import PROCESS_LIMIT, HostIds, counts_processes_by_namespace
 from lambda_runtime.executors.process.interpreters import Interpreters
+from lambda_runtime.executors.process.memory import INTERVAL_S, used_kib
 
 _RUNTIMES = (
     *(f"python3.{minor}" for minor in range(9, 15)),
@@ -76,16 +78,32 @@ def describe(interpreters: Interpreters, why_plain: str) -> list[Capability]:
             "/tmp is a tmpfs of the configured size",
             "/tmp is shared with the host and not limited; TMPDIR names a private directory",
         ),
-        Capability(
-            "memory limit",
-            False,
-            "not enforced: a function that needs more than its MemorySize goes on; what it used is measured and reported",
-        ),
+        _memory_limit(),
+        _process_limit(isolated),
         Capability(
             "network isolation", False, "functions share the host's network, so that they reach services on localhost"
         ),
     ]
     return found + [_interpreter(interpreters, runtime) for runtime in _RUNTIMES]
+
+
+def _memory_limit() -> Capability:
+    if not used_kib(os.getpid()):
+        return Capability("memory limit", False, "not enforced: this machine does not tell (/proc) what processes use")
+    return Capability(
+        "memory limit",
+        True,
+        f"what an environment uses is looked at every {INTERVAL_S * 1000:.0f} ms while it works; one that needs more than its "
+        "MemorySize is ended. What is allocated and freed in between, and files in /tmp, do not count",
+    )
+
+
+def _process_limit(isolated: bool) -> Capability:
+    count = PROCESS_LIMIT["RLIMIT_NPROC"][0]
+    if isolated and (os.getuid() == 0 or counts_processes_by_namespace()):
+        return Capability("process limit", True, f"an environment has {count} processes and threads at most")
+    why = "this kernel counts processes for each user" if isolated else "functions run as the user of the gateway"
+    return Capability("process limit", False, f"{why}: a function that forks without end is ended by its timeout only")
 
 
 def _interpreter(interpreters: Interpreters, runtime: str) -> Capability:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
-from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT
+from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT, counts_processes_by_namespace
 from lambda_runtime.executors.process.layout import HERE
 from lambda_runtime.executors.process.memory import MemoryWatch
 from lambda_runtime.executors.process.sandbox import ExtensionProcesses, MemoryLimit, OutputPipe, ProcessSandbox
@@ -51,7 +51,8 @@ class ForkServer:
         self._memory_watch = memory_watch
         self.isolated: bool = plan["isolated"]
         self._own_pid_namespace = self.isolated and plan["host_ids"] is None
-        self.limits = {**LIMITS, **PROCESS_LIMIT} if plan["host_ids"] is not None else LIMITS
+        limited = plan["host_ids"] is not None or (self.isolated and counts_processes_by_namespace())
+        self.limits = {**LIMITS, **PROCESS_LIMIT} if limited else LIMITS
         self._loop = asyncio.get_running_loop()
         self._process = process
         self._connection = connection

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import platform
 import random
+import re
 from pathlib import Path
 
 _FIRST_ID = 0x7000_0000
@@ -20,7 +22,14 @@ LIMITS = {
 }
 """Recorded: TestLambdaBehavior::test_runtime_ulimits. The others are unlimited there and are left alone."""
 PROCESS_LIMIT = {"RLIMIT_NPROC": (742, 742)}
-"""Counted for each user, so only for environments that have one of their own."""
+"""Counted for each user, so only for environments that have one of their own, or where the kernel counts for each user namespace
+(Linux 5.14)."""
+
+
+def counts_processes_by_namespace() -> bool:
+    """Whether RLIMIT_NPROC counts the processes of a user in a user namespace, not all that the user has on the machine."""
+    major, minor = re.match(r"(\d+)\.(\d+)", platform.release()).groups()  # type: ignore[union-attr]
+    return (int(major), int(minor)) >= (5, 14)
 
 
 class HostIds:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from lambda_runtime.executors.process.host import counts_processes_by_namespace
+
 EVALUATE = (
     "import os, sys, socket, subprocess, resource, stat, pwd\ndef handler(event, context):\n    return eval(event)\n"
 )
@@ -189,6 +191,26 @@ async def test_mounts_of_the_host_are_not_changed(isolated: Any) -> None:
     environment = await isolated.run(EVALUATE)
     await environment.invoke("1")
     assert Path("/proc/self/mountinfo").read_text() == before
+
+
+FORK_BOMB = """
+import os, time
+def handler(event, context):
+    for started in range(5000):
+        try:
+            if os.fork() == 0:
+                time.sleep(60)
+                os._exit(0)
+        except BlockingIOError:
+            return started
+"""
+
+
+async def test_an_environment_has_a_thousand_processes_at_most(isolated: Any) -> None:
+    if not counts_processes_by_namespace() and os.getuid() != 0:
+        pytest.skip("this kernel counts all processes of a user")
+    environment = await isolated.run(FORK_BOMB, memory_mib=3008)
+    assert 100 < await environment.invoke() < 1024
 
 
 async def test_an_unprivileged_user_gets_the_same_sandbox() -> None:
