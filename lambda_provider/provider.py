@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lambda_provider.api import LambdaApi
 from lambda_provider.config import ProviderConfig
+from lambda_provider.delivery.deliveries import Deliveries
 from lambda_provider.host import Host
 from lambda_provider.operations.account import AccountOperations
 from lambda_provider.operations.aliases import AliasOperations
@@ -33,9 +36,12 @@ from lambda_provider.operations.updates import UpdateOperations
 from lambda_provider.operations.urls import UrlOperations
 from lambda_provider.operations.versions import VersionOperations
 from lambda_provider.store.archives import ArchiveStore
+from lambda_provider.store.event_log import EventLog
 from lambda_provider.store.journal import Journal
 from lambda_provider.store.store import Store
 from lambda_provider.wire.http import HttpResponse
+from lambda_runtime.errors import ServiceStopped
+from lambda_runtime.event_queue import QueuedEvent
 from lambda_runtime.service import RuntimeService
 
 
@@ -81,6 +87,7 @@ class LambdaProvider(
         self._state_dir = state_dir
         self.archives = ArchiveStore(state_dir / "code" if state_dir is not None else None)
         self.store = Store(self.archives)
+        self._event_log: EventLog | None = None
         self._open_state()
         self.deployments = Deployments(
             self.store,
@@ -91,6 +98,7 @@ class LambdaProvider(
         )
         self.capacity = Capacity(self.store, runtime, self.config.concurrent_executions)
         self.store.on_change = self.capacity.changed
+        self.deliveries = Deliveries(self.store, host, runtime.clock, self.invoke_for)
         self.code_locations = CodeLocations()
         self.authorizer = Authorizer(host) if self.config.enforce_permissions else None
 
@@ -103,7 +111,8 @@ class LambdaProvider(
     def stop(self) -> None:
         """End what is under way, and let go of files. The runtime is stopped by whoever started it. May be called twice."""
         self.deployments.forget_all()
-        self.store.close()
+        self.deliveries.close()
+        self._close_state()
         self.archives.close()
 
     # The hooks of a host
@@ -123,6 +132,8 @@ class LambdaProvider(
     def on_after_state_reset(self) -> None:
         """Forget every function, in memory and on disk."""
         self.store.clear()
+        if self._event_log is not None:
+            self._event_log.clear()
 
     def on_before_state_save(self) -> None:
         """The host is about to copy the state directory: nothing may be half written."""
@@ -134,7 +145,7 @@ class LambdaProvider(
     def on_before_state_load(self) -> None:
         """The host is about to replace the state: stop what runs, and let go of the directory."""
         self._retire_all()
-        self.store.close()
+        self._close_state()
 
     def on_after_state_load(self) -> None:
         """The state was replaced: read it, and bring its versions to life. They are Pending until they are prepared."""
@@ -168,19 +179,42 @@ class LambdaProvider(
             return
         journal = Journal(self._state_dir)
         try:
+            self._event_log = EventLog(journal)
             self.store.load(journal)
         except BaseException:
+            self._close_state()
             journal.close()
             raise
+        self.runtime.keep_events_in(self._event_log)
+
+    def _close_state(self) -> None:
+        if self._event_log is not None:
+            self._event_log.close()
+        self.store.close()
 
     def _restore(self) -> None:
         for function in self.store.all_functions():
             self.capacity.changed(None, function)
             for version in function.all_versions():
                 self.deployments.begin(function, version, restoring=True)
+        if self._event_log is not None and (events := self._event_log.take_loaded()):
+            self.runtime.submit(self._resume(events))
+
+    async def _resume(self, events: list[QueuedEvent]) -> None:
+        """Go on with events that were accepted before a restart, each as soon as its version is prepared again."""
+
+        async def resume(arn: str) -> None:
+            await self.deployments.ready(arn)
+            self.runtime.resume_events([event for event in events if event.invocation.version_arn == arn])
+
+        arns = dict.fromkeys(event.invocation.version_arn for event in events)
+        with suppress(ServiceStopped):
+            await asyncio.gather(*(resume(arn) for arn in arns))
 
     def _retire_all(self) -> None:
         self.deployments.forget_all()
+        with suppress(RuntimeError):  # No loop, no events.
+            self.runtime.loop.call_soon_threadsafe(self.runtime.forget_events)
         for function in self.store.all_functions():
             self.capacity.changed(function, None)
             self.deployments.retire(function, [version.number for version in function.all_versions()])

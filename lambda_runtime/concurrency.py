@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lambda_runtime.errors import Throttled
+from lambda_runtime.errors import Throttled, ZeroReservedConcurrency
 from lambda_runtime.types import FunctionVersion
 
 RESERVED_LIMIT_EXCEEDED = "ReservedFunctionConcurrentInvocationLimitExceeded"
@@ -99,7 +99,7 @@ class ConcurrencyTracker:
         reserved = pool.reserved.get(function_arn) if pool.reserved else None
         if reserved is not None:
             if running >= (reserved - pool.provisioned_for(function_arn) if pool.provisioned else reserved):
-                raise Throttled(RESERVED_LIMIT_EXCEEDED)
+                raise (Throttled if reserved else ZeroReservedConcurrency)(RESERVED_LIMIT_EXCEEDED)
         else:
             if pool.unreserved_in_use >= pool.unreserved:
                 raise Throttled(ACCOUNT_LIMIT_EXCEEDED)

@@ -31,5 +31,9 @@ class Throttled(RuntimeServiceError):
         self.reason = reason
 
 
+class ZeroReservedConcurrency(Throttled):
+    """The function's reserved concurrency is zero: nothing of it may run until that is changed."""
+
+
 class ServiceStopped(RuntimeServiceError):
     """The service is stopping and takes no more work."""

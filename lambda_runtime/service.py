@@ -7,7 +7,7 @@ import concurrent.futures
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from lambda_runtime.allocations import Allocations
@@ -15,7 +15,7 @@ from lambda_runtime.clock import Clock, ScaledClock, SystemClock
 from lambda_runtime.concurrency import ConcurrencyTracker
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import ServiceStopped, Throttled, VersionFailed, VersionNotDeployed
-from lambda_runtime.event_queue import EventQueue, Outcome, QueuedEvent, RetryPolicy
+from lambda_runtime.event_queue import EventJournal, EventQueue, Outcome, QueuedEvent, RetryPolicy
 from lambda_runtime.executors.base import RuntimeExecutor
 from lambda_runtime.logs import LogSink
 from lambda_runtime.metrics import Metrics, MetricSink, Series
@@ -39,7 +39,8 @@ class RuntimeService:
     `submit`, which is the only crossing.
 
     `log_sink` gets the log entries of each environment's stream; `credentials` gives the AWS variables of an environment;
-    `retry_policy` and `on_outcome` belong to the asynchronous queue.
+    `retry_policy` and `on_outcome` belong to the asynchronous queue, `EventQueue`; without a policy AWS's defaults hold for
+    every version that is deployed.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class RuntimeService:
         log_sink: LogSink = lambda version, stream, entries: None,
         metric_sink: MetricSink = lambda account_id, region, data: None,
         credentials: Callable[[FunctionVersion], Mapping[str, str]] = lambda version: {},
-        retry_policy: Callable[[Invocation], RetryPolicy] = lambda invocation: RetryPolicy(),
-        on_outcome: Callable[[QueuedEvent, Outcome], None] = lambda event, outcome: None,
+        retry_policy: Callable[[Invocation], RetryPolicy | None] | None = None,
+        on_outcome: Callable[[QueuedEvent, Outcome], Awaitable[None] | None] = lambda event, outcome: None,
         clock: Clock | None = None,
     ) -> None:
         self.config = config
@@ -59,7 +60,7 @@ class RuntimeService:
         self.clock = clock or (SystemClock() if config.clock_rate == 1 else ScaledClock(config.clock_rate))
         self._log_sink = log_sink
         self._credentials = credentials
-        self.events = EventQueue(self.invoke, self.clock, retry_policy, on_outcome)
+        self.events = EventQueue(self.invoke, self.clock, retry_policy or self._default_policy, on_outcome)
         self.concurrency = ConcurrencyTracker(config.concurrency_limit, self.events.slot_released)
         self.metrics = Metrics(metric_sink, self.concurrency.unreserved)
         self._managers: dict[str, VersionManager] = {}
@@ -176,19 +177,34 @@ class RuntimeService:
             invocation.trace_header = new_trace_header()
         answered: asyncio.Future[InvocationResult] = asyncio.get_running_loop().create_future()
         if ahead:
-            provisioned.submit(Work(invocation, answered, lambda work: self._release_provisioned(manager, series, work)))
+            provisioned.submit(
+                Work(invocation, answered, lambda work: self._release_provisioned(manager, series, work))
+            )
         else:
             manager.submit(Work(invocation, answered, lambda work: self._release(version, series, work)))
         return await answered
 
-    async def enqueue(self, invocation: Invocation) -> None:
-        """Accept an event (InvocationType `Event`) into the asynchronous queue.
+    async def enqueue(self, invocation: Invocation, outcome: Outcome | None = None) -> None:
+        """Accept an event (InvocationType `Event`) into the asynchronous queue; with a journal it is durable then.
 
-        Raises VersionNotDeployed, VersionFailed or ServiceStopped.
+        With an `outcome` the event is not run: it leaves the queue in that way. Raises VersionNotDeployed, VersionFailed or
+        ServiceStopped, and what the journal raises.
         """
         if invocation.version_arn not in self._managers:
             await self._deployed(invocation.version_arn)
-        self.events.accept(invocation)
+        await self.events.accept(invocation, outcome)
+
+    def keep_events_in(self, journal: EventJournal | None) -> None:
+        """Where accepted events are durable from now on; None lets them live in memory."""
+        self.events.journal = journal
+
+    def resume_events(self, events: Iterable[QueuedEvent]) -> None:
+        """Go on with events that a journal kept. On the service's loop only, when their versions are deployed."""
+        self.events.resume(events)
+
+    def forget_events(self) -> None:
+        """Let go of all events; what a journal has stays there. On the service's loop only."""
+        self.events.forget()
 
     def environment_count(self) -> int:
         """Environments that exist now, in any state."""
@@ -224,6 +240,11 @@ class RuntimeService:
             self._manager_drained,
             self._provisioned_changed,
         )
+
+    def _default_policy(self, invocation: Invocation) -> RetryPolicy | None:
+        arn = invocation.version_arn
+        known = arn in self._managers or arn in self._deploying or arn in self._without_runtime
+        return RetryPolicy() if known else None
 
     def deliver_telemetry(self) -> None:
         """Hand over the log lines and counts that are still collected: somebody is about to read them. On the loop only."""

@@ -64,6 +64,7 @@ def assemble(
         metric_sink=_metric_sink(host),
         credentials=function_credentials(host),
         retry_policy=lambda invocation: provider.retry_policy(invocation),
+        on_outcome=lambda event, outcome: provider.deliveries.event_left(event, outcome),
     )
     provider = LambdaProvider(host, runtime, state_dir=state_dir)
     wire = LambdaWire(provider, validate=validate, account_of=account_of, payload_limit=provider.config.payload_size)

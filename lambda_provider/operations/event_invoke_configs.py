@@ -84,11 +84,16 @@ class EventInvokeConfigOperations(Operations):
         items, more = page(request, f"event-invoke-configs/{function.arn}", items_after)
         return cast("shapes.ListFunctionEventInvokeConfigsResponse", {"FunctionEventInvokeConfigs": items, **more})
 
-    def retry_policy(self, invocation: Invocation) -> RetryPolicy:
-        """How the event of an invoke is retried: by what is configured for the qualifier that was invoked."""
+    def retry_policy(self, invocation: Invocation) -> RetryPolicy | None:
+        """How the event of an invoke is retried: by what is configured for the qualifier that was invoked.
+
+        None if the function, or the version that was to run, does not exist any more.
+        """
         _, _, _, region, account_id, _, name, *qualifier = invocation.invoked_arn.split(":")
         function = self.store.find(account_id, region, name)
-        config = function.event_invoke_configs.get(qualifier[0] if qualifier else LATEST) if function else None
+        if function is None or function.version(invocation.version_arn.rpartition(":")[2]) is None:
+            return None
+        config = function.event_invoke_configs.get(qualifier[0] if qualifier else LATEST)
         if config is None:
             return RetryPolicy()
         attempts, age_s = config.maximum_retry_attempts, config.maximum_event_age_s

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import random
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -17,17 +18,21 @@ from lambda_provider.api import (
     InvalidZipFileException,
     LambdaError,
     OperationNotImplemented,
+    RecursiveInvocationException,
     ResourceConflictException,
     ResourceNotFoundException,
     ServiceException,
     TooManyRequestsException,
 )
-from lambda_provider.context import RequestContext
+from lambda_provider.context import Caller, RequestContext
+from lambda_provider.delivery.records import Parcel
 from lambda_provider.model.function import LATEST, Function, Version
+from lambda_provider.operations import lineage
 from lambda_provider.operations.base import Operations
 from lambda_provider.operations.payload import EMPTY, check_json, check_size, decode_client_context
 from lambda_provider.validation.names import FunctionId, resolve
 from lambda_runtime.errors import RuntimeServiceError, ServiceStopped, Throttled, VersionFailed, VersionNotDeployed
+from lambda_runtime.event_queue import Outcome
 from lambda_runtime.types import Invocation, InvocationResult
 
 if TYPE_CHECKING:
@@ -61,7 +66,7 @@ class InvokeOperations(Operations):
                 payload=payload,
                 request_id=context.request_id,
                 client_context=decode_client_context(client_context) if client_context else None,
-                trace_header=context.trace_header,
+                trace_header=_trace(context, function),
                 tenant_id=request.get("TenantId"),
                 want_log_tail=request.get("LogType") == "Tail",
             )
@@ -106,7 +111,7 @@ class InvokeOperations(Operations):
                 payload=payload,
                 request_id=context.request_id,
                 client_context=decode_client_context(client_context) if client_context else None,
-                trace_header=context.trace_header,
+                trace_header=_trace(context, function),
                 tenant_id=request.get("TenantId"),
                 want_log_tail=request.get("LogType") == "Tail",
                 streaming=True,
@@ -118,6 +123,15 @@ class InvokeOperations(Operations):
             "ResponseStreamContentType": result.content_type or "application/octet-stream",
             "EventStream": _events(result),
         }
+
+    async def invoke_for(self, target_arn: str, parcel: Parcel) -> None:
+        """Accept an event for a function that is the destination of another one. Raises AWS's error when it is refused."""
+        _, _, _, region, account_id, *_ = target_arn.split(":")
+        source = Caller(account_id=parcel.source.split(":")[4])
+        context = RequestContext(
+            account_id, region, str(uuid.uuid4()), "Invoke", trace_header=parcel.trace_header, caller=source
+        )
+        await self._enqueue(context, target_arn, None, parcel.body.encode())
 
     async def _enqueue(
         self,
@@ -131,16 +145,18 @@ class InvokeOperations(Operations):
         function, version, invoked_arn = await self._target(context, name, qualifier)
         _require_tenant(version, tenant_id)
         check_json(payload)
+        trace_header, loops = _chain(context, function)
         invocation = Invocation(
             version_arn=f"{function.arn}:{version.number}",
             invoked_arn=invoked_arn,
             payload=payload,
             request_id=context.request_id,
-            trace_header=context.trace_header,
+            trace_header=trace_header,
             tenant_id=tenant_id,
         )
         try:
-            await self.runtime.enqueue(invocation)
+            # An event that closes a loop is accepted, but does not run: it goes where failed events go.
+            await self.runtime.enqueue(invocation, Outcome.RECURSIVE_INVOCATION if loops else None)
         except RuntimeServiceError as error:
             raise _as_aws_error(error, invocation.version_arn) from error
 
@@ -193,6 +209,23 @@ class InvokeOperations(Operations):
             return await self.runtime.invoke(invocation)
         except RuntimeServiceError as error:
             raise _as_aws_error(error, invocation.version_arn) from error
+
+
+def _chain(context: RequestContext, function: Function) -> tuple[str, bool]:
+    """The trace header of an invocation, and whether the chain of requests has run the function too often."""
+    trace_header, before = lineage.extend(context.trace_header, function.arn)
+    return trace_header, before >= lineage.LIMIT and function.settings.recursive_loop == "Terminate"
+
+
+def _trace(context: RequestContext, function: Function) -> str:
+    """The trace header of a synchronous invocation. Raises RecursiveInvocationException instead of closing a loop again."""
+    trace_header, loops = _chain(context, function)
+    if loops:
+        raise RecursiveInvocationException(
+            "Lambda has detected your function being invoked in a recursive loop with other Amazon Web Services resources "
+            "and stopped your function's invocation."
+        )
+    return trace_header
 
 
 async def _events(result: InvocationResult) -> AsyncIterator[shapes.InvokeWithResponseStreamResponseEvent]:

@@ -1,8 +1,10 @@
 """Durable records: one SQLite transaction for each acknowledged change.
 
-A record is a JSON document under (kind, account, region, name). The database is in WAL mode with `synchronous=NORMAL`: a
-commit is in the operating system's hands when `write` returns, so killing this process loses nothing, and there is no fsync
-for each change. What a power failure can take is the last changes before it, never the consistency of the file.
+A record is a JSON document under (kind, account, region, name). Accepted asynchronous events are rows of a table of their own,
+because they are written more often, carry a payload, and only their order matters. The database is in WAL mode with
+`synchronous=NORMAL`: a commit is in the operating system's hands when `write` returns, so killing this process loses nothing,
+and there is no fsync for each change. What a power failure can take is the last changes before it, never the consistency of
+the file.
 """
 
 from __future__ import annotations
@@ -18,8 +20,11 @@ from typing import NamedTuple
 
 from lambda_provider.store.errors import StateError
 
-FORMAT = 1
-"""The version of the file's layout and of the documents in it. A change needs a migration and a higher number."""
+FORMAT = 2
+"""The version of the file's layout and of the documents in it. A change needs a migration and a higher number.
+
+2: the table of events, which is created in a file of format 1.
+"""
 
 
 class Key(NamedTuple):
@@ -29,6 +34,15 @@ class Key(NamedTuple):
     account_id: str
     region: str
     name: str
+
+
+class EventRow(NamedTuple):
+    """An accepted event: `document` is JSON, `response` the payload of the function's last answer, if there was one."""
+
+    id: int
+    document: str
+    payload: bytes
+    response: bytes | None
 
 
 class Journal:
@@ -66,6 +80,25 @@ class Journal:
                 "INSERT OR REPLACE INTO records (kind, account_id, region, name, document) VALUES (?, ?, ?, ?, ?)",
                 ((*key, document) for key, document in puts.items()),
             )
+
+    def load_events(self) -> list[EventRow]:
+        """All events, oldest first. Raises StateError when the file is damaged."""
+        with self._guarded():
+            rows = self._database.execute("SELECT id, document, payload, response FROM events ORDER BY id").fetchall()
+        return [EventRow(*row) for row in rows]
+
+    def write_events(self, puts: Iterable[EventRow], deletes: Iterable[int]) -> None:
+        """Make changes of events durable, all or none. Raises StateError when the disk does not take them."""
+        with self._guarded(), self._database:
+            self._database.executemany("DELETE FROM events WHERE id = ?", ((each,) for each in deletes))
+            self._database.executemany(
+                "INSERT OR REPLACE INTO events (id, document, payload, response) VALUES (?, ?, ?, ?)", puts
+            )
+
+    def clear_events(self) -> None:
+        """Delete all events. Raises StateError."""
+        with self._guarded(), self._database:
+            self._database.execute("DELETE FROM events")
 
     def checkpoint(self) -> None:
         """Move what the write-ahead log holds into the database file. Raises StateError."""
@@ -120,6 +153,10 @@ class Journal:
             database.execute(
                 "CREATE TABLE IF NOT EXISTS records (kind TEXT, account_id TEXT, region TEXT, name TEXT,"
                 " document TEXT NOT NULL, PRIMARY KEY (kind, account_id, region, name)) WITHOUT ROWID"
+            )
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, document TEXT NOT NULL,"
+                " payload BLOB NOT NULL, response BLOB)"
             )
             database.execute(f"PRAGMA user_version = {FORMAT}")
 

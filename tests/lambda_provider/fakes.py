@@ -7,14 +7,16 @@ import concurrent.futures
 import io
 import threading
 import zipfile
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from lambda_provider.context import RequestContext
 from lambda_provider.host import ServiceUnavailable
+from lambda_runtime.clock import SystemClock
 from lambda_runtime.errors import RuntimeServiceError, VersionFailed, VersionNotDeployed
+from lambda_runtime.event_queue import EventJournal, Outcome, QueuedEvent
 from lambda_runtime.provisioned import ProvisionedStatus
 from lambda_runtime.types import FunctionVersion, Invocation, InvocationResult
 
@@ -72,6 +74,10 @@ class FakeRuntime:
         self.refusal: RuntimeServiceError | None = None
         self.invocations: list[Invocation] = []
         self.events: list[Invocation] = []
+        self.outcomes: list[Outcome | None] = []
+        self.resumed: list[QueuedEvent] = []
+        self.event_journal: EventJournal | None = None
+        self.clock = SystemClock()
         self.answer: Callable[[Invocation], InvocationResult] = lambda invocation: InvocationResult(
             payload=invocation.payload, executed_version=invocation.version_arn.rpartition(":")[2]
         )
@@ -125,9 +131,19 @@ class FakeRuntime:
         self.invocations.append(invocation)
         return self.answer(invocation)
 
-    async def enqueue(self, invocation: Invocation) -> None:
+    async def enqueue(self, invocation: Invocation, outcome: Outcome | None = None) -> None:
         self._accept(invocation)
         self.events.append(invocation)
+        self.outcomes.append(outcome)
+
+    def keep_events_in(self, journal: EventJournal | None) -> None:
+        self.event_journal = journal
+
+    def resume_events(self, events: Iterable[QueuedEvent]) -> None:
+        self.resumed.extend(events)
+
+    def forget_events(self) -> None:
+        self.resumed.clear()
 
     async def _cancel_all(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}

@@ -293,10 +293,10 @@ async def test_version_that_cannot_be_deployed_cannot_be_provisioned(service, ex
 
 async def test_events_that_waited_for_a_slot_run_together_when_the_limit_is_raised(service, executor) -> None:
     gate = executor.script = Gate()
-    service.concurrency.set_reserved(ACCOUNT, REGION, FUNCTION, 0)
+    service.concurrency.set_reserved(ACCOUNT, REGION, FUNCTION, 1)
     for _ in range(3):
         await service.enqueue(call())
-    await until(lambda: len(service.events._throttled.get(FUNCTION, ())) == 3)
+    await until(lambda: gate.running == 1)
     service.concurrency.set_reserved(ACCOUNT, REGION, FUNCTION, 3)
     await until(lambda: gate.running == 3)
     gate.open.set()

@@ -27,6 +27,7 @@ FREE = frozenset(
         "<duration>",
         "<layer-location>",
         "<location>",
+        "<md5-body>",
         "<memory>",
         "<request-id>",
         "<runtime-release>",
