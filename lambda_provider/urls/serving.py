@@ -10,7 +10,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from lambda_provider.api import RequestEntityTooLargeException
+from lambda_provider.api import RequestEntityTooLargeException, ServiceException
 from lambda_provider.api.errors import LambdaError
 from lambda_provider.model.function import LATEST, Function, Version
 from lambda_provider.model.url import FunctionUrl
@@ -25,7 +25,7 @@ from lambda_provider.urls.requests import UrlRequest
 from lambda_provider.urls.responses import BODYLESS, JSON, MalformedResponse, head_of, response_of
 from lambda_provider.validation.names import FunctionId
 from lambda_provider.wire.http import HttpResponse
-from lambda_provider.wire.serializer import REQUEST_ID, error_response
+from lambda_provider.wire.serializer import INTERNAL_ERROR, REQUEST_ID, error_response
 from lambda_runtime.service import new_trace_header
 from lambda_runtime.types import Invocation, InvocationResult
 
@@ -116,6 +116,9 @@ class FunctionUrls:
             response = await _response(await self._invoker.run(invocation), invocation)
         except LambdaError as error:
             response = error_response(error, request_id)
+        except Exception:
+            logger.exception("Request %s to the URL %s failed", request_id, url.url_id)
+            response = error_response(ServiceException(INTERNAL_ERROR), request_id)
         if url.cors:
             response.headers += cors.response_headers(url.cors, request)
         return response

@@ -214,6 +214,15 @@ async def test_a_throttle_is_a_429(site):
     assert (await site.call()).status == 429
 
 
+async def test_what_nobody_expected_is_a_500_that_tells_nothing(site, caplog):
+    site.create()
+    site.invoker.answer = RuntimeError("secret")
+    response = await site.call()
+    assert (response.status, dict(response.headers)["x-amzn-ErrorType"]) == (500, "ServiceException")
+    assert b"secret" not in response.body
+    assert "secret" in caplog.text
+
+
 async def test_an_event_over_the_limit_is_a_413(site):
     site.create()
     assert (await site.call(request("POST", body=b"x" * 10_000))).status == 413
