@@ -6,19 +6,23 @@ import asyncio
 import enum
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import EnvironmentNotStarted
 from lambda_runtime.executors.base import ExitStatus, PreparedVersion, RuntimeExecutor, Sandbox, SandboxSpec
+from lambda_runtime.extension_side import ExtensionSide
 from lambda_runtime.failures import InitFailure, decoded, error_body, exit_reason, reported_type
 from lambda_runtime.logs import EnvironmentLog, LogSink, new_log_stream
-from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog, PlatformLog, TextPlatformLog
+from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog, TextPlatformLog
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
+from lambda_runtime.runtime_api.extensions import ExtensionsRouter
 from lambda_runtime.runtime_api.routes import Refused, ResponseStream, RuntimeApiRouter
 from lambda_runtime.runtime_api.server import RuntimeApiServer
+from lambda_runtime.telemetry import AnyPlatformLog
 from lambda_runtime.types import FunctionVersion, InvocationResult
-from lambda_runtime.variables import environment_variables
+from lambda_runtime.variables import environment_variables, extension_variables
 from lambda_runtime.work import StreamedResponse, Work
 
 UNHANDLED = "Unhandled"
@@ -52,7 +56,7 @@ class EnvironmentOwner(Protocol):
         ...
 
     def environment_stopped(self, environment: ExecutionEnvironment) -> None:
-        """It is gone, for whatever reason; called exactly once, last."""
+        """It takes no more work, for whatever reason; called exactly once, last."""
         ...
 
 
@@ -65,6 +69,9 @@ class ExecutionEnvironment:
     STARTING is the executor at work, INIT the code inside; READY means that the runtime waits in `GET next`. FINISHING is the
     short time from the runtime's answer to its next `GET next`. A runtime that exits, or does not answer in time, takes its
     environment with it: AWS resets the sandbox, and here the next one costs as little as a reset.
+
+    Extensions hold it up (`ExtensionSide`): it is READY when all of them are ready, too, and when it stops their shutdown phase
+    goes on for a moment in a task of `shutdowns`, for which the service waits.
 
     Work may be bound to an environment before it starts (`start(work)`): its init then runs as a part of that invocation, as on
     AWS after a failed init phase, and a failure is the invocation's result.
@@ -82,6 +89,7 @@ class ExecutionEnvironment:
         log_sink: LogSink,
         credentials: Callable[[FunctionVersion], Mapping[str, str]],
         initialization_type: str = "on-demand",
+        shutdowns: set[asyncio.Task[None]] | None = None,
     ) -> None:
         self.version = prepared.version
         self.initialization_type = initialization_type
@@ -97,7 +105,8 @@ class ExecutionEnvironment:
         self._owner = owner
         self._credentials = credentials
         self._loop = asyncio.get_running_loop()
-        self._server = RuntimeApiServer(RuntimeApiRouter(self))
+        self._shutdowns = set() if shutdowns is None else shutdowns
+        self._server = RuntimeApiServer(RuntimeApiRouter(self, ExtensionsRouter(self._extension_side)))
         self._sandbox: Sandbox | None = None
         self._waiting: RuntimeApiConnection | None = None
         self._work: Work | None = None
@@ -106,7 +115,7 @@ class ExecutionEnvironment:
         self._began = 0.0
         self._init_duration_ms: float | None = None
         self._report_due: tuple[InvokeReport, Work] | None = None
-        self._platform: PlatformLog = (
+        self._platform: AnyPlatformLog = (
             JsonPlatformLog(self.version.system_log_level or "INFO", initialization_type)
             if self.version.log_format == "JSON"
             else TextPlatformLog()
@@ -114,6 +123,9 @@ class ExecutionEnvironment:
         stream = new_log_stream(self.version.version, time.time())
         self._log = EnvironmentLog(self.version, stream, log_sink, self._loop)
         self.id = stream[-32:]
+        self._extensions: ExtensionSide | None = None
+        if prepared.extensions:
+            self._extension_side()
 
     # --- what the version manager calls
 
@@ -132,6 +144,10 @@ class ExecutionEnvironment:
         try:
             runtime_api = await self._server.open(self._executor.runtime_api_host())
             spec = SandboxSpec(self.id, runtime_api, self._variables(runtime_api), self._log.output)
+            if self._extensions is not None:
+                spec.extension_variables = extension_variables(spec.variables)
+                spec.on_extension_output = self._log.extension_output
+                spec.on_extension_exit = self._extensions.group.process_ended
             sandbox = await self._executor.start_sandbox(self._prepared, spec)
         except OSError as error:
             self.stop()
@@ -141,6 +157,8 @@ class ExecutionEnvironment:
             raise
         self._sandbox = sandbox
         sandbox.exited.add_done_callback(self._exited)
+        if self._extensions is not None:
+            self._extensions.sandbox_started(sandbox)
         if self.state is State.STARTING:
             self.state = State.INIT
         elif self.state is State.READY:
@@ -157,13 +175,33 @@ class ExecutionEnvironment:
         self._hand_over(self._waiting, work)
         self._write_start(work)
 
-    def stop(self) -> None:
-        """Any state -> STOPPED: end the processes inside. Work that is still bound fails."""
+    def stop(self, reason: str = "spindown") -> None:
+        """Any state -> STOPPED: end the processes inside. Work that is still bound fails.
+
+        Extensions are told the reason (`spindown`, `timeout`, `failure`), and processes end when they are done, or out of time.
+        """
         if self.state is State.STOPPED:
             return
         self.state = State.STOPPED
         self._cancel_timer()
         self._waiting = None
+        if self._extensions is not None and self._extensions.any and self._sandbox is not None:
+            if self._report_due is not None:
+                self._write_report()
+            limit_s = self._config.shutdown_timeout_s
+            phase = self._extensions.shut_down(self._sandbox, reason, limit_s, self._close)
+            task = self._loop.create_task(phase)
+            self._shutdowns.add(task)
+            task.add_done_callback(self._shutdowns.discard)
+        else:
+            self._close()
+        if self._work is not None:
+            work, self._work = self._work, None
+            work.fail(EnvironmentNotStarted("the execution environment was stopped"))
+        self._owner.environment_stopped(self)
+
+    def _close(self) -> None:
+        """Leave no process and no listener."""
         if self._sandbox is not None:
             self._sandbox.drain_output()
             self._sandbox.kill()
@@ -172,10 +210,6 @@ class ExecutionEnvironment:
         self._server.close()
         self._log.end_of_invocation()
         self._log.deliver()
-        if self._work is not None:
-            work, self._work = self._work, None
-            work.fail(EnvironmentNotStarted("the execution environment was stopped"))
-        self._owner.environment_stopped(self)
 
     def deliver_log(self) -> None:
         """Hand over what was written to the log so far, instead of in a moment."""
@@ -187,26 +221,41 @@ class ExecutionEnvironment:
 
     def runtime_waits(self, connection: RuntimeApiConnection) -> None:
         """INIT or FINISHING -> READY; with work bound, straight on to BUSY."""
-        if self.state in (State.STARTING, State.INIT):
-            self._initialised(connection)
-        elif self.state is State.FINISHING:
-            self.state = State.READY
-            self._waiting = connection
-            self._owner.environment_ready(self)
-        elif self.state is State.READY and self._waiting is None:
-            self._waiting = connection
-        else:
+        if self.state is State.BUSY or self.state is State.STOPPED or self._waiting is not None:
             raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
+        self._waiting = connection
+        if self._extensions is not None:
+            if self.state is State.FINISHING and self._report_due is not None:
+                self._extensions.runtime_done(self._measured(self._report_due[0]))
+            elif self.state in (State.STARTING, State.INIT):
+                self._extensions.runtime_initialised(self._phase)
+        if self.state is not State.READY:
+            self.proceed()
+
+    def proceed(self) -> None:
+        """INIT or FINISHING -> READY, once the runtime and all extensions wait; with work bound, straight on to BUSY."""
+        if self._waiting is None or (self._extensions is not None and not self._extensions.ready):
+            return
+        if self.state in (State.STARTING, State.INIT):
+            self._initialised(self._waiting)
+        elif self.state is State.FINISHING:
+            self._cancel_timer()
+            self.state = State.READY
+            if self._extensions is not None:
+                self._write_whole_report()
+            self._owner.environment_ready(self)
 
     def runtime_gone(self, connection: RuntimeApiConnection) -> None:
         if connection is self._waiting:
             self._waiting = None
             if self.state is State.READY:
-                self.stop()
+                self.stop("failure")
 
     def runtime_responded(self, request_id: bytes, body: bytes, content_type: bytes | None) -> None:
         work = self._running(request_id)
         kind = content_type.decode("latin-1") if content_type else None
+        if self._extensions is not None:
+            self._extensions.platform.responded(len(body))
         self._answer(work, InvocationResult(body, self.version.version, content_type=kind))
 
     def runtime_streams(
@@ -265,6 +314,10 @@ class ExecutionEnvironment:
             return self._config.init_timeout_s
         return max(self._config.provisioned_init_timeout_s, self.version.timeout_s)
 
+    @property
+    def _phase(self) -> str:
+        return "init" if self._work is None else "invoke"
+
     def _init_started(self) -> None:
         version, name = self.version, self._prepared.runtime_version
         self._log.write(self._platform.init_start(time.time(), name, version.runtime_version_arn, version.version))
@@ -273,6 +326,8 @@ class ExecutionEnvironment:
 
     def _initialised(self, connection: RuntimeApiConnection) -> None:
         self._init_duration_ms = (time.monotonic() - self._began) * 1000
+        if self._extensions is not None:
+            self._extensions.initialised(self._init_duration_ms, self._phase)
         if self._sandbox is not None:
             self._sandbox.drain_output()
         if self._work is None:
@@ -298,15 +353,15 @@ class ExecutionEnvironment:
             self._sandbox.drain_output()
         self._log.end_of_invocation()
         duration = (time.monotonic() - self._began) * 1000
-        phase = "init" if self._work is None else "invoke"
+        phase = self._phase
         error = failure.error_type if failure.status == "error" else None
         self._log.write(self._platform.init_report(time.time(), duration, phase, failure.status, error))
         if self._work is not None:
             self._init_duration_ms = None
             self._fail(self._work, failure.error_type, failure.payload)
-            self.stop()
+            self.stop(_reason(failure.status))
         else:
-            self.stop()
+            self.stop(_reason(failure.status))
             self._owner.environment_init_failed(self, failure)
 
     # --- an invocation
@@ -345,6 +400,8 @@ class ExecutionEnvironment:
         if invocation.tenant_id is not None:
             lines.append(f"Lambda-Runtime-Aws-Tenant-Id: {invocation.tenant_id}\r\n")
         connection.reply(200, "".join(lines).encode(), invocation.payload)
+        if self._extensions is not None:
+            self._extensions.invoke(invocation, deadline_ms)
 
     def _running(self, request_id: bytes) -> Work:
         if self.state is not State.BUSY or self._work is None or self._stream is not None:
@@ -361,11 +418,10 @@ class ExecutionEnvironment:
         """BUSY -> FINISHING: the caller gets its result now; the report is written after that, unless it is asked for."""
         self._complete(work, status, error)
         if work.invocation.want_log_tail:
-            self._write_report()
-            result.log_tail = self._log.close_tail()
+            result.log_tail = self._close_tail()
         work.answer(result)
         work.finish()
-        self._loop.call_soon(self._write_report)
+        self._report_later()
 
     def _complete(self, work: Work, status: str, error_type: str | None) -> None:
         self._cancel_timer()
@@ -391,18 +447,52 @@ class ExecutionEnvironment:
             self.state = State.FINISHING
             self._owner.environment_finishing(self)
 
+    def _report_later(self) -> None:
+        if self._extensions is None or self.state is not State.FINISHING:
+            self._loop.call_soon(self._write_report)
+        else:
+            # The time limit holds for the extensions, too, which may go on.
+            left_s = self._began + self.version.timeout_s - time.monotonic()
+            self._timer = self._loop.call_later(max(0.0, left_s), self._overran)
+
+    def _close_tail(self) -> bytes:
+        if self._extensions is None or self.state is not State.FINISHING or self._report_due is None:
+            self._write_report()
+            return self._log.close_tail()
+        # The caller does not wait for the extensions, so its report is of the function alone.
+        return self._log.close_tail(
+            *self._extensions.platform.preview(time.time(), self._measured(self._report_due[0]))
+        )
+
+    def _measured(self, report: InvokeReport) -> InvokeReport:
+        """The report with what the sandbox knows; everything the processes wrote is in the log then."""
+        if self._sandbox is not None:
+            self._sandbox.drain_output()
+            report = report.with_memory(self._sandbox.max_memory_mib())
+        self._log.end_of_invocation()
+        return report
+
+    def _write_whole_report(self, status: str | None = None, error_type: str | None = None) -> None:
+        """The report of an invocation that ends with the extensions: the time is that of all."""
+        if self._report_due is not None:
+            report, work = self._report_due
+            duration_ms = (time.monotonic() - self._began) * 1000
+            report = replace(report, duration_ms=duration_ms)
+            if status is not None:
+                report = replace(report, status=status, error_type=error_type)
+            self._report_due = (report, work)
+            self._write_report()
+
     def _write_report(self) -> None:
         if self._report_due is None:
             return
         report, _ = self._report_due
         self._report_due = None
-        if self._sandbox is not None:
-            self._sandbox.drain_output()
-            report = report.with_memory(self._sandbox.max_memory_mib())
-        self._log.end_of_invocation()
+        report = self._measured(report)
         now = time.time()
         self._log.write(self._platform.end(now, report))
         self._log.write(self._platform.report(now, report))
+        self._log.deliver()
 
     async def _collect(self, stream: StreamedResponse, work: Work, result: InvocationResult) -> None:
         """A streaming handler, a caller that wants it whole: `work.answer` follows the end of the stream."""
@@ -421,10 +511,9 @@ class ExecutionEnvironment:
         status = "success" if error_type is None else "timeout" if error_type == TIMED_OUT else "error"
         self._complete(work, status, error_type)
         if work.invocation.want_log_tail:
-            self._write_report()
-            stream.result.log_tail = self._log.close_tail()
+            stream.result.log_tail = self._close_tail()
         work.finish()
-        self._loop.call_soon(self._write_report)
+        self._report_later()
 
     def _timed_out(self) -> None:
         work = self._work
@@ -439,6 +528,34 @@ class ExecutionEnvironment:
         payload = error_body(TIMED_OUT, message)
         self._log.write(self._platform.timed_out(time.time(), request_id, timeout_s))
         self._break(work, TIMED_OUT, payload, "timeout")
+
+    def _overran(self) -> None:
+        """The function has answered, but its extensions take longer than it may."""
+        if self._report_due is not None:
+            line = self._platform.timed_out(time.time(), self._report_due[0].request_id, self.version.timeout_s)
+            self._log.write(line)
+            self._write_whole_report(status="timeout", error_type=TIMED_OUT)
+        self.stop("timeout")
+
+    def extension_failed(self, error_type: str, message: str) -> None:
+        """Any state -> STOPPED: an extension ended or reported an error. An invocation that is under way fails."""
+        if self.state is State.STOPPED:
+            return
+        due = self._report_due[0].request_id if self._report_due is not None else ""
+        request_id = self._work.invocation.request_id if self._work is not None else due
+        payload = error_body(error_type, f"RequestId: {request_id} Error: {message}")
+        if request_id:
+            if self._sandbox is not None:
+                self._sandbox.drain_output()
+            self._log.end_of_invocation()
+            self._log.write(self._platform.fault(time.time(), request_id, message, error_type))
+        if self.state in (State.STARTING, State.INIT):
+            self._init_failed(InitFailure(error_type, payload))
+        elif self._work is not None:
+            self._break(self._work, error_type, payload, "error")
+        else:
+            self._write_whole_report(status="error", error_type=error_type)
+            self.stop("failure")
 
     def _exited(self, exited: asyncio.Future[ExitStatus]) -> None:
         if self.state is State.STOPPED or exited.cancelled():
@@ -458,7 +575,7 @@ class ExecutionEnvironment:
             payload = error_body("Runtime.ExitError", f"RequestId: {request_id} Error: {reason}")
             self._break(self._work, reported_type(status, "Runtime.ExitError"), payload, "error")
         else:
-            self.stop()
+            self.stop("failure")
 
     def _break(self, work: Work, error_type: str, payload: bytes, status: str) -> None:
         """The invocation ends with its environment."""
@@ -466,9 +583,28 @@ class ExecutionEnvironment:
             self._stream.fail(error_type, payload)
         else:
             self._fail(work, error_type, payload, status)
-        self.stop()
+        self.stop(_reason(status))
+
+    def _extension_side(self) -> ExtensionSide:
+        """Made at once when there are external extensions, else when an internal one shows up."""
+        side = self._extensions
+        if side is None:
+            side = self._extensions = ExtensionSide(
+                self, self.version, self._prepared.extensions, self._platform, self.initialization_type, self._log
+            )
+            self._platform = side.platform
+            if self._sandbox is not None:
+                side.sandbox_started(self._sandbox)
+            if self.state not in (State.STARTING, State.INIT):
+                side.close()
+        return side
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _reason(status: str) -> str:
+    """The shutdownReason after an invocation or init with this outcome."""
+    return "timeout" if status == "timeout" else "failure"

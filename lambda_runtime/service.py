@@ -70,6 +70,8 @@ class RuntimeService:
         self._undeployable: set[str] = set()
         self._deploying: dict[str, asyncio.Future[None]] = {}
         self._releases: set[asyncio.Task[None]] = set()
+        self._shutdowns: set[asyncio.Task[None]] = set()
+        """The shutdown phases of environments with extensions; none takes longer than its limit."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = False
 
@@ -95,6 +97,7 @@ class RuntimeService:
         self._managers.clear()
         self._allocations.clear()
         self.metrics.close()
+        await asyncio.gather(*self._shutdowns, return_exceptions=True)
         await asyncio.gather(*self._releases, return_exceptions=True)
         await self.executor.stop()
 
@@ -239,6 +242,7 @@ class RuntimeService:
             self._credentials,
             self._manager_drained,
             self._provisioned_changed,
+            self._shutdowns,
         )
 
     def _default_policy(self, invocation: Invocation) -> RetryPolicy | None:

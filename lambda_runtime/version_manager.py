@@ -43,6 +43,7 @@ class VersionManager:
         credentials: Callable[[FunctionVersion], Mapping[str, str]],
         on_drained: Callable[[VersionManager], None],
         on_provisioned: Callable[[VersionManager], None] = lambda manager: None,
+        shutdowns: set[asyncio.Task[None]] | None = None,
     ) -> None:
         self.version = prepared.version
         self.prepared = prepared
@@ -55,6 +56,7 @@ class VersionManager:
         self._credentials = credentials
         self._on_drained = on_drained
         self._on_provisioned = on_provisioned
+        self._shutdowns = shutdowns
         self._loop = asyncio.get_running_loop()
         self._idle: list[ExecutionEnvironment] = []
         self._pending: deque[Work] = deque()
@@ -172,7 +174,14 @@ class VersionManager:
 
     def _new_provisioned(self, owner: EnvironmentOwner) -> ExecutionEnvironment:
         return ExecutionEnvironment(
-            self.prepared, self._executor, self._config, owner, self._log_sink, self._credentials, INITIALIZATION_TYPE
+            self.prepared,
+            self._executor,
+            self._config,
+            owner,
+            self._log_sink,
+            self._credentials,
+            INITIALIZATION_TYPE,
+            self._shutdowns,
         )
 
     def _provisioned_changed(self) -> None:
@@ -181,7 +190,13 @@ class VersionManager:
 
     def _start_environment(self, work: Work | None) -> None:
         environment = ExecutionEnvironment(
-            self.prepared, self._executor, self._config, self, self._log_sink, self._credentials
+            self.prepared,
+            self._executor,
+            self._config,
+            self,
+            self._log_sink,
+            self._credentials,
+            shutdowns=self._shutdowns,
         )
         self.environments.add(environment)
         if work is None:
