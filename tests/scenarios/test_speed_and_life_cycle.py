@@ -34,6 +34,7 @@ def handler(event, context):
     with urllib.request.urlopen(PATH.format(context.function_name), json.dumps(event - 1).encode()) as answer:
         return 1 + json.load(answer)
 """
+# Without namespaces a process in a session of its own outlives its environment; `doctor` says so.
 LEAVES_PROCESSES = """
 import os, subprocess, time
 def handler(event, context):
@@ -144,7 +145,7 @@ def test_a_dead_idle_environment_does_not_hold_up_the_next_invoke(deploy, invoke
 
 
 @pytest.mark.parametrize("then", ["time out", "exit", "crash"])
-def test_an_environment_that_ends_leaves_no_process_mount_or_file(own_gateway, functions_of, tmp_path, then):
+def test_an_environment_that_ends_leaves_no_process_mount_or_file(isolated, own_gateway, functions_of, tmp_path, then):
     running = own_gateway()
     functions = functions_of(running)
     name = functions.create("leaves", LEAVES_PROCESSES, Timeout=1)
@@ -159,7 +160,7 @@ def test_an_environment_that_ends_leaves_no_process_mount_or_file(own_gateway, f
     assert machine.mounts() == mounts
 
 
-def test_deleting_a_function_ends_its_environments(own_gateway, functions_of):
+def test_deleting_a_function_ends_its_environments(isolated, own_gateway, functions_of):
     running = own_gateway()
     functions = functions_of(running)
     name = functions.create("leaves", LEAVES_PROCESSES)
@@ -184,7 +185,7 @@ def test_idle_environments_end_and_come_back(own_gateway, functions_of):
 
 
 @pytest.fixture
-def busy_gateway(own_gateway, functions_of, client_for):
+def busy_gateway(isolated, own_gateway, functions_of, client_for):
     """A gateway with everything running: several interpreters, warm environments, a busy one, moto."""
     running = own_gateway()
     functions = functions_of(running)
