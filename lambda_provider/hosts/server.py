@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,36 @@ GRACE_S = 5
 """How long requests that are under way may take once the gateway was told to stop."""
 _FORCED_EXIT_AFTER_S = 5.0
 _KEEP_ALIVE_S = 75
+MAX_HEAD_BYTES = 256 * 1024
+"""Of a request line with its headers. A client context alone may have 3,583 bytes, a proxied URL much more."""
+_HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class GatewayProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1, with a bound on the request line and headers: its parser collects them without end."""
+
+    _head_bytes: int | None = 0
+    """Bytes received of a head that is not complete; None within a body."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head_bytes is not None and self.parser is not None and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.write(_HEAD_TOO_LARGE)
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._head_bytes = 0
 
 
 class GatewayServer(uvicorn.Server):
@@ -32,7 +63,7 @@ class GatewayServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
-                http="httptools",
+                http=GatewayProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
