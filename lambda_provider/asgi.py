@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from lambda_provider.api.errors import LambdaError
 from lambda_provider.urls.addresses import Address, address_of
 from lambda_provider.urls.requests import UrlRequest
+from lambda_provider.urls.responses import BrokenResponse
 from lambda_provider.wire import MAX_JSON_BODY_BYTES, HttpRequest, HttpResponse
 from lambda_provider.wire.serializer import error_response
 
@@ -241,6 +242,8 @@ async def _send_response(response: HttpResponse, receive: Receive, send: Send) -
         await until_gone(_send_stream(body, send), receive)
     except ClientGone:
         logger.debug("the client left during a streamed response")
+    except BrokenResponse as error:
+        logger.info("a function failed in the middle of its response: %s", error)
     except Exception:
         # The head is out: the server ends the connection, so that the client sees an incomplete response.
         logger.exception("a streamed response broke off")

@@ -34,6 +34,10 @@ class MalformedResponse(Exception):
     """The function's answer is not what a function URL understands; the caller gets a 502."""
 
 
+class BrokenResponse(Exception):
+    """A function failed in the middle of its response; the connection ends without the end of the body."""
+
+
 def response_of(payload: bytes) -> HttpResponse:
     """The response that a payload stands for: what it says if it has a `statusCode`, else 200 with the JSON as it is.
 

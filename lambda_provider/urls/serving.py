@@ -22,7 +22,7 @@ from lambda_provider.urls.addresses import Address
 from lambda_provider.urls.callers import Callers, Principal
 from lambda_provider.urls.events import event_of
 from lambda_provider.urls.requests import UrlRequest
-from lambda_provider.urls.responses import BODYLESS, JSON, MalformedResponse, head_of, response_of
+from lambda_provider.urls.responses import BODYLESS, JSON, BrokenResponse, MalformedResponse, head_of, response_of
 from lambda_provider.validation.names import FunctionId
 from lambda_provider.wire.http import HttpResponse
 from lambda_provider.wire.serializer import INTERNAL_ERROR, REQUEST_ID, error_response
@@ -40,10 +40,6 @@ class Invoker(Protocol):
 
     async def ready(self, identity: FunctionId) -> tuple[Function, Version, str]: ...
     async def run(self, invocation: Invocation) -> InvocationResult: ...
-
-
-class BrokenResponse(Exception):
-    """A function failed in the middle of its response; the connection ends without the end of the body."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import pytest
 from lambda_provider.api import TooManyRequestsException
 from lambda_provider.urls.addresses import Address
 from lambda_provider.urls.callers import TestCallers
-from lambda_provider.urls.serving import BrokenResponse, FunctionUrls
+from lambda_provider.urls.responses import BrokenResponse
+from lambda_provider.urls.serving import FunctionUrls
 from lambda_runtime.types import InvocationResult
 
 from ..fakes import context
