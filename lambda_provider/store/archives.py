@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 import threading
 from collections import Counter
@@ -16,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lambda_runtime.scratch import Scratch
 from lambda_runtime.types import CodeArchive
 
 
@@ -31,12 +31,12 @@ class ArchiveStore:
     """The archives of one provider. Usable from every thread.
 
     With `directory` the files stay when the provider stops; without, they are in a temporary directory that is made with
-    the first archive and removed by `close`.
+    the first archive and removed by `close`, or, after a kill, by the next executor that starts.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
-        self._temporary = directory is None
         self._directory = directory
+        self._scratch: Scratch | None = None
         self._counts: Counter[str] = Counter()
         self._mutex = threading.Lock()
 
@@ -95,14 +95,15 @@ class ArchiveStore:
     def close(self) -> None:
         """Remove the temporary directory, if it is one. May be called twice."""
         with self._mutex:
-            if self._temporary and self._directory is not None:
-                shutil.rmtree(self._directory, ignore_errors=True)
-                self._directory = None
+            if self._scratch is not None:
+                self._scratch.remove()
+                self._scratch = self._directory = None
                 self._counts.clear()
 
     def _path(self, sha256: str) -> Path:
         if self._directory is None:
-            self._directory = Path(tempfile.mkdtemp(prefix="lambda-code-"))
+            self._scratch = Scratch()
+            self._directory = self._scratch.directory("archives")
         return self._directory / f"{sha256}.zip"
 
     def _write(self, path: Path, content: bytes) -> None:

@@ -24,7 +24,7 @@ from lambda_runtime.executors.process.fork_server import ForkServer, IsolationUn
 from lambda_runtime.executors.process.host import HostIds
 from lambda_runtime.executors.process.interpreters import Interpreter, Interpreters
 from lambda_runtime.executors.process.memory import MemoryWatch
-from lambda_runtime.executors.process.scratch import Scratch, remove_abandoned
+from lambda_runtime.scratch import Scratch, remove_abandoned
 from lambda_runtime.types import FunctionVersion
 
 _FORK_SAFE = frozenset({"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"})

@@ -1,4 +1,4 @@
-"""The executor's directory for what lives no longer than it does, even if it is killed."""
+"""A directory for what lives no longer than its owner, even if that is killed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _YOUNG_S = 60
 
 
 class Scratch:
-    """A temporary directory that is locked while its owner lives, so that the next executor can tell what a killed one left."""
+    """A temporary directory that is locked while its owner lives, so that `remove_abandoned` can tell what a killed one left."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
