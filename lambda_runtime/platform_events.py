@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+_OF_THE_PLATFORM = ("Runtime.", "Sandbox.", "Function.", "Extension.")
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30}
 
 
@@ -37,7 +38,7 @@ class InvokeReport:
     @property
     def handler_failed(self) -> bool:
         """The code itself answered with an error; the platform has nothing to add to that in a text log (recorded)."""
-        return self.status == "error" and not (self.error_type or "").startswith(("Runtime.", "Sandbox.", "Function."))
+        return self.status == "error" and not (self.error_type or "").startswith(_OF_THE_PLATFORM)
 
     @property
     def billed_duration_ms(self) -> int:

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from lambda_runtime.platform_events import timestamp
 
 _RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 _ANSWER_TIMEOUT_S = 5.0
+_MAX_WAITING_BATCHES = 8
 _FALLBACK = "127.0.0.1"
 _DROPPED = "Consumer seems to have fallen behind as it has not acknowledged receipt of logs."
 
@@ -52,9 +54,9 @@ class SubscriptionRequest:
 class Subscription:
     """Collects events, and delivers a batch when enough have come or the first has waited long enough.
 
-    A batch is tried again, with growing pauses, until the listener takes it. What comes meanwhile waits within the bounds of
-    the buffer; beyond them events are dropped, and platform.logsDropped tells how many. The order is kept. Delivery is a task
-    on the loop: nothing waits for it but `flush`.
+    A batch is tried again, with growing pauses, until the listener takes it. What comes meanwhile waits; beyond some batches
+    events are dropped, and platform.logsDropped tells how many. The order is kept. Delivery is a task on the loop: nothing waits
+    for it but `flush`.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Subscription:
         self._render = render
         self._address = address
         self._loop = loop
-        self._items: list[bytes] = []
+        self._items: deque[bytes] = deque()
         self._bytes = 0
         self._dropped_items = 0
         self._dropped_bytes = 0
@@ -89,7 +91,7 @@ class Subscription:
         item = self._render(event, self.request)
         if item is None or self._closed:
             return
-        if len(self._items) >= self.request.max_items or self._bytes + len(item) > 2 * self.request.max_bytes:
+        if self._bytes + len(item) > _MAX_WAITING_BATCHES * self.request.max_bytes:
             self._dropped_items += 1
             self._dropped_bytes += len(item)
             return
@@ -132,7 +134,7 @@ class Subscription:
     async def _run(self) -> None:
         """Deliver until nothing is due."""
         while self._items:
-            batch, self._items, self._bytes = self._items, [], 0
+            batch = self._take_batch()
             for attempt in itertools.count():
                 try:
                     await self._send(batch)
@@ -141,7 +143,15 @@ class Subscription:
                     self._close_stream()
                     await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
             if self._dropped_items:
-                self._items.insert(0, self._dropped())
+                self._items.appendleft(self._dropped())
+
+    def _take_batch(self) -> list[bytes]:
+        batch, size = [], 0
+        while self._items and len(batch) < self.request.max_items and size < self.request.max_bytes:
+            batch.append(self._items.popleft())
+            size += len(batch[-1])
+        self._bytes = max(0, self._bytes - size)
+        return batch
 
     def _dropped(self) -> bytes:
         record = {"reason": _DROPPED, "droppedRecords": self._dropped_items, "droppedBytes": self._dropped_bytes}

@@ -76,6 +76,37 @@ class RuntimeClient:
         return (await self.response())[0]
 
 
+class ExtensionClient(RuntimeClient):
+    """What an extension does."""
+
+    identifier = ""
+
+    async def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """A request as this extension; the status and the JSON of the answer."""
+        fixed = {"Lambda-Extension-Identifier": self.identifier} if self.identifier else {}
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        content = b"" if body is None else json.dumps(body).encode()
+        status, found, answer = await self.request(method, path, content, {**fixed, **named})
+        self.identifier = found.get("lambda-extension-identifier", self.identifier)
+        return status, json.loads(answer)
+
+    async def register(self, name: str, *events: str) -> Any:
+        path = "/2020-01-01/extension/register"
+        status, answer = await self.call("POST", path, {"events": events}, Lambda_Extension_Name=name)
+        assert status == 200, answer
+        return answer
+
+    async def next_event(self) -> Any:
+        status, answer = await self.call("GET", "/2020-01-01/extension/event/next")
+        assert status == 200, answer
+        return answer
+
+    async def subscribe(self, port: int, **changes: Any) -> tuple[int, Any]:
+        request = {"schemaVersion": "2022-12-13", "types": ["platform", "function", "extension"]}
+        request |= {"destination": {"protocol": "HTTP", "URI": f"http://sandbox.localdomain:{port}/events"}}
+        return await self.call("PUT", "/2022-07-01/telemetry", {**request, **changes})
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something that no event tells has happened; the test's own time limit is the bound."""
     while not condition():  # noqa: ASYNC110
@@ -83,6 +114,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 Script = Callable[[RuntimeClient], Awaitable[None]]
+ExtensionScript = Callable[[ExtensionClient], Awaitable[None]]
 
 
 async def echo(client: RuntimeClient) -> None:
@@ -99,13 +131,22 @@ class FakeSandbox:
         self.killed = False
         self.works = True
         self.pending_output = b""
+        self.address = "127.0.0.1"
+        self.extension_tasks = {
+            name: asyncio.create_task(self._run_extension(name, extension))
+            for name, extension in executor.extensions.items()
+        }
+        self._may_start = asyncio.Event()
+        if not self.extension_tasks:
+            self._may_start.set()
         self._executor = executor
         self._task = asyncio.create_task(self._run(script))
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A task that is cancelled before its first step never runs at all."""
-        self._executor.running.discard(self)
+        if all(extension.done() for extension in self.extension_tasks.values()):
+            self._executor.running.discard(self)
         if not self.exited.done():
             self.exited.set_result(ExitStatus(None, 9))
 
@@ -114,6 +155,7 @@ class FakeSandbox:
         client.sandbox = self  # type: ignore[attr-defined]
         status = ExitStatus(0)
         try:
+            await self._may_start.wait()
             await client.connect()
             await script(client)
         except Exit as exit_:
@@ -128,6 +170,35 @@ class FakeSandbox:
             self.drain_output()
             if not self.exited.done():
                 self.exited.set_result(status)
+
+    async def _run_extension(self, name: str, script: ExtensionScript) -> None:
+        client = ExtensionClient(self.spec)
+        client.sandbox = self  # type: ignore[attr-defined]
+        status = ExitStatus(0)
+        try:
+            await client.connect()
+            await script(client)
+        except Exit as exit_:
+            status = exit_.status
+        except asyncio.CancelledError:
+            status = ExitStatus(None, 9)
+        except (OSError, asyncio.IncompleteReadError, IndexError):
+            status = ExitStatus(1)
+        finally:
+            if hasattr(client, "writer"):
+                client.writer.close()
+            if self._task.done() and self._others_done(name):
+                self._executor.running.discard(self)
+            self.spec.on_extension_exit(name, status)
+
+    def _others_done(self, name: str) -> bool:
+        return all(task.done() for other, task in self.extension_tasks.items() if other != name)
+
+    def start_runtime(self) -> None:
+        self._may_start.set()
+
+    def kill_runtime(self) -> None:
+        self._task.cancel()
 
     def print(self, data: bytes) -> None:
         """What the function writes; it stays in the pipe until somebody reads."""
@@ -152,7 +223,8 @@ class FakeSandbox:
 
     def kill(self) -> None:
         self.killed = True
-        self._task.cancel()
+        for task in (self._task, *self.extension_tasks.values()):
+            task.cancel()
 
 
 class FakeExecutor:
@@ -169,6 +241,7 @@ class FakeExecutor:
         self.fail_prepare: VersionFailed | None = None
         self.fail_start: OSError | None = None
         self.gate: asyncio.Event | None = None
+        self.extensions: dict[str, ExtensionScript] = {}
 
     async def start(self) -> None: ...
 
@@ -189,7 +262,7 @@ class FakeExecutor:
             await self.gate.wait()
         if self.fail_prepare is not None:
             raise self.fail_prepare
-        return PreparedVersion(version, {"LAMBDA_TASK_ROOT": "/var/task"}, (), "fake:1.v1")
+        return PreparedVersion(version, {"LAMBDA_TASK_ROOT": "/var/task"}, (), "fake:1.v1", tuple(self.extensions))
 
     async def release(self, prepared: PreparedVersion) -> None:
         self.released.append(prepared.version.revision)
