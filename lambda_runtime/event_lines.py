@@ -29,13 +29,15 @@ class Line:
     is throttled takes its place at the front again.
     """
 
-    __slots__ = ("_clock", "_in_flight", "_on_idle", "_pace", "_timer", "_waiting", "function_arn")
+    __slots__ = ("_awake", "_clock", "_in_flight", "_on_idle", "_pace", "_timer", "_waiting", "function_arn")
 
     def __init__(self, function_arn: str, clock: Clock, on_idle: Callable[[Line], None]) -> None:
         self.function_arn = function_arn
         self._clock = clock
         self._on_idle = on_idle
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._awake: set[int] = set()
+        """Who was woken and has not tried yet: nobody younger may come first in that moment."""
         self._in_flight = 0
         self._pace = PACE
         self._timer: asyncio.TimerHandle | None = None
@@ -43,10 +45,14 @@ class Line:
     def must_wait(self, order: int) -> bool:
         """Older events wait, or as many run as the pace allows."""
         self._prune()
-        return self._in_flight >= self._pace or bool(self._waiting and self._waiting[0][0] < order)
+        return (
+            self._in_flight >= self._pace
+            or bool(self._waiting and self._waiting[0][0] < order)
+            or bool(self._awake and min(self._awake) < order)
+        )
 
     async def wait(self, order: int, expires_at: float) -> None:
-        """Return when it may be this event's turn, or at `expires_at`."""
+        """Return when it may be this event's turn, or at `expires_at`. It tries, or leaves, without another await."""
         loop = asyncio.get_running_loop()
         woken = loop.create_future()
         heapq.heappush(self._waiting, (order, woken))
@@ -57,9 +63,11 @@ class Line:
         try:
             await woken
         except asyncio.CancelledError:
+            self._awake.discard(order)
             self.check_idle()
             raise
         finally:
+            self._awake.discard(order)
             expiry.cancel()
 
     @contextmanager
@@ -89,13 +97,15 @@ class Line:
         self._prune()
         if not self._waiting:
             return False
-        heapq.heappop(self._waiting)[1].set_result(None)
+        order, woken = heapq.heappop(self._waiting)
+        woken.set_result(None)
+        self._awake.add(order)
         return True
 
     def check_idle(self) -> None:
         """Forget the line, and its pace, if nothing runs or waits."""
         self._prune()
-        if not self._in_flight and not self._waiting:
+        if not self._in_flight and not self._waiting and not self._awake:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None

@@ -16,13 +16,17 @@ from lambda_runtime.types import Invocation, InvocationResult
 
 logger = logging.getLogger(__name__)
 
+CHANGE_DELAY_S = 0.01
+"""How long a change that nobody waits for may wait for company."""
+
 
 class EventLog:
     """The `EventJournal` of the runtime's queue. Touched on the runtime loop; it writes in a thread of its own.
 
     Writes are grouped: what comes while a transaction is under way goes into the next one, so the number of events that are
-    accepted a second does not depend on what a commit costs. Only new events are waited for. A change that the disk does not
-    take is logged: its event runs again after a restart.
+    accepted a second does not depend on what a commit costs. Only new events are waited for; a change goes with the next of
+    them, or alone after a moment. What is lost with a moment is that an event ran: it runs again after a restart, and so does
+    one whose change the disk did not take.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -35,6 +39,7 @@ class EventLog:
         self._deletes: set[int] = set()
         self._new: list[asyncio.Future[None]] = []
         self._writing = False
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     def take_loaded(self) -> list[QueuedEvent]:
@@ -59,13 +64,13 @@ class EventLog:
     def update(self, event: QueuedEvent) -> None:
         if not self._closed:
             self._puts[event.id] = _row(event)
-            self._write_soon()
+            self._write_later()
 
     def remove(self, event: QueuedEvent) -> None:
         if not self._closed:
             self._puts.pop(event.id, None)
             self._deletes.add(event.id)
-            self._write_soon()
+            self._write_later()
 
     # Life
 
@@ -91,9 +96,17 @@ class EventLog:
             self._writing = True
             asyncio.get_running_loop().call_soon(self._write)
 
+    def _write_later(self) -> None:
+        if not self._writing and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(CHANGE_DELAY_S, self._write_soon)
+
     def _write(self) -> None:
         """One transaction for all that has come up to now."""
-        if self._closed:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._closed or not (self._puts or self._deletes):
+            self._writing = False
             return
         puts, deletes, new = list(self._puts.values()), list(self._deletes), self._new
         self._puts, self._deletes, self._new = {}, set(), []
@@ -112,8 +125,10 @@ class EventLog:
         for durable in new:
             _settle(durable, error)
         self._writing = False
-        if self._puts or self._deletes:
+        if self._new:
             self._write_soon()
+        elif self._puts or self._deletes:
+            self._write_later()
 
 
 def _settle(durable: asyncio.Future[None], error: StateError | None) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from lambda_provider.api.coverage import implemented_operations
 from lambda_provider.provider import LambdaProvider
 from lambda_provider.store.errors import StateError
 from lambda_runtime.errors import VersionFailed
+from lambda_runtime.event_queue import QueuedEvent
+from lambda_runtime.types import Invocation
 
 from .fakes import ACCOUNT, REGION, FakeHost, FakeRuntime, archive, arn, context, creation
 
@@ -181,3 +184,73 @@ def test_a_code_location_of_a_deleted_function_is_not_found(runtime):
     provider.delete_function(context(), {"FunctionName": "f"})
     assert provider.download_code(path, query).status == 404
     provider.stop()
+
+
+def accept(provider: LambdaProvider, runtime: FakeRuntime, name: str = "f", number: str = "1") -> QueuedEvent:
+    """An event in the journal of a provider, as the runtime's queue puts it there."""
+    call = Invocation(arn(name, number), arn(name, number), b"{}", "r-1")
+    event = QueuedEvent(call, 1000.0, attempts=1)
+
+    async def add() -> None:
+        assert runtime.event_journal is not None
+        await runtime.event_journal.add(event)
+
+    runtime.run(add())
+    return event
+
+
+def test_accepted_events_go_on_after_a_restart_once_their_version_is_ready(runtime, tmp_path):
+    first = started(runtime, tmp_path)
+    populate(first)
+    accept(first, runtime)
+    first.stop()
+    runtime.deployed.clear()
+    runtime.hold_preparations()
+    second = started(runtime, tmp_path)
+    assert runtime.resumed == []
+    runtime.release_preparations()
+    runtime.run(until_resumed(runtime))
+    assert configuration(second, "1")["State"] == "Active"
+    (event,) = runtime.resumed
+    assert (event.invocation.version_arn, event.attempts) == (arn("f", "1"), 1)
+    second.stop()
+
+
+def test_a_reset_forgets_accepted_events(runtime, tmp_path):
+    first = started(runtime, tmp_path)
+    populate(first)
+    accept(first, runtime)
+    first.on_before_state_reset()
+    first.on_after_state_reset()
+    first.stop()
+    second = started(runtime, tmp_path)
+    runtime.run(turns())
+    assert runtime.resumed == []
+    second.stop()
+
+
+def test_events_of_a_loaded_state_go_on_instead_of_those_before(runtime, tmp_path):
+    saved = tmp_path / "saved"
+    first = started(runtime, tmp_path / "state")
+    populate(first)
+    accept(first, runtime)
+    first.on_before_state_save()
+    shutil.copytree(tmp_path / "state", saved)
+    first.on_before_state_load()
+    shutil.rmtree(tmp_path / "state")
+    shutil.copytree(saved, tmp_path / "state")
+    first.on_after_state_load()
+    runtime.run(until_resumed(runtime))
+    assert [event.invocation.request_id for event in runtime.resumed] == ["r-1"]
+    first.stop()
+
+
+async def until_resumed(runtime: FakeRuntime) -> None:
+    while not runtime.resumed:  # noqa: ASYNC110  (nothing tells; `run` has a time limit)
+        await asyncio.sleep(0)
+
+
+async def turns() -> None:
+    """Let the runtime's loop do what it was told before."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,14 +14,18 @@ from lambda_provider.api import (
     InvalidRequestContentException,
     InvalidRuntimeException,
     OperationNotImplemented,
+    RecursiveInvocationException,
     RequestEntityTooLargeException,
     ResourceConflictException,
     ResourceNotFoundException,
     ServiceException,
     TooManyRequestsException,
 )
+from lambda_provider.delivery.records import Parcel
+from lambda_provider.operations import lineage
 from lambda_provider.provider import LambdaProvider
 from lambda_runtime.errors import ServiceStopped, Throttled, VersionFailed
+from lambda_runtime.event_queue import Outcome
 from lambda_runtime.types import Invocation, InvocationResult
 
 from ..fakes import FakeHost, arn, context, creation
@@ -297,3 +303,56 @@ def test_a_client_that_goes_away_ends_the_functions_stream(provider, runtime, ac
 
     runtime.run(leave())
     assert ended == [True]
+
+
+def in_a_loop(name: str = "f") -> Any:
+    """The context of an invoke whose chain of requests has run the function sixteen times."""
+    header = None
+    for _ in range(lineage.LIMIT):
+        header, _ = lineage.extend(header, arn(name))
+    return replace(context("Invoke"), trace_header=header)
+
+
+def test_a_recursive_invocation_is_refused(provider, active, runtime):
+    active("f")
+    with pytest.raises(RecursiveInvocationException):
+        runtime.run(provider.invoke(in_a_loop(), {"FunctionName": "f"}))
+    with pytest.raises(RecursiveInvocationException):
+        runtime.run(provider.invoke_with_response_stream(in_a_loop(), {"FunctionName": "f"}))
+    assert runtime.invocations == []
+
+
+def test_a_recursive_event_is_accepted_and_leaves_the_queue_without_being_run(provider, active, runtime):
+    active("f")
+    event = {"FunctionName": "f", "InvocationType": "Event"}
+    runtime.run(provider.invoke(context("Invoke"), event))
+    runtime.run(provider.invoke(in_a_loop(), event))
+    assert runtime.outcomes == [None, Outcome.RECURSIVE_INVOCATION]
+
+
+def test_a_loop_that_is_allowed_or_of_another_function_goes_on(provider, active, runtime):
+    active("f")
+    active("g")
+    runtime.run(provider.invoke(in_a_loop("g"), {"FunctionName": "f"}))
+    provider.put_function_recursion_config(context(), {"FunctionName": "f", "RecursiveLoop": "Allow"})
+    runtime.run(provider.invoke(in_a_loop(), {"FunctionName": "f"}))
+    assert len(runtime.invocations) == 2
+
+
+def test_every_invocation_carries_its_lineage(invoke, active, runtime):
+    active("f")
+    invoke()
+    invoke(InvocationType="Event")
+    headers = [call.trace_header for call in (*runtime.invocations, *runtime.events)]
+    assert [re.search(r";Lineage=1:[0-9a-f]{8}:0$", header) is not None for header in headers] == [True, True]
+
+
+def test_a_destination_is_invoked_by_its_qualifier_with_the_record_as_its_event(provider, active, publish, runtime):
+    active("f")
+    publish("f")
+    parcel = Parcel('{"version":"1.0"}', arn("source", "$LATEST"), "Root=1-2-3")
+    runtime.run(provider.invoke_for(arn("f", "1"), parcel))
+    (event,) = runtime.events
+    assert (event.version_arn, event.invoked_arn, event.payload) == (arn("f", "1"), arn("f", "1"), b'{"version":"1.0"}')
+    assert event.trace_header.startswith("Root=1-2-3;Lineage=")
+    assert event.request_id != context().request_id
