@@ -146,7 +146,8 @@ class Subscription:
                 self._items.appendleft(self._dropped())
 
     def _take_batch(self) -> list[bytes]:
-        batch, size = [], 0
+        batch: list[bytes] = []
+        size = 0
         while self._items and len(batch) < self.request.max_items and size < self.request.max_bytes:
             batch.append(self._items.popleft())
             size += len(batch[-1])

@@ -19,6 +19,8 @@ from . import linux, messages, supervisor, template
 UID, GID = 993, 990
 """The ids of sbx_user1051 on AWS."""
 TELEMETRY_DESCRIPTOR = 3
+SET_UP = b"set up"
+"""The first message of an environment: it can take a request."""
 _SHIELD = linux.MS_NOSUID | linux.MS_NODEV
 
 
@@ -70,7 +72,7 @@ def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[
         _map_ids(runtime, host_id)
         ours.send(b"ids are mapped")
     if ours.receive()[0]:
-        requests.announce(b"set up")
+        requests.announce(SET_UP)
     message, outputs = requests.receive()
     if not message:
         os._exit(0)  # The zygote has no use for this environment any more.

@@ -162,6 +162,8 @@ class Zygote:
             if not message:
                 self._stop_relaying(child)
                 return
+            if message == environment.SET_UP:
+                continue  # Read of the first spare only.
             fields = json.loads(message)
             if fields["name"] is None:
                 fields["problem"] = _text(child, _ENTRY_POINT_ERROR)
@@ -231,7 +233,7 @@ class Zygote:
             else:
                 os.setsid()
                 linux.die_with_parent(signal.SIGKILL)
-            requests.announce(b"set up")
+            requests.announce(environment.SET_UP)
             message, outputs = requests.receive()
             if not message:
                 os._exit(0)
