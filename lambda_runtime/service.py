@@ -184,7 +184,8 @@ class RuntimeService:
                 Work(invocation, answered, lambda work: self._release_provisioned(manager, series, work))
             )
         else:
-            manager.submit(Work(invocation, answered, lambda work: self._release(version, series, work)))
+            pool = manager if invocation.tenant_id is None else manager.for_tenant(invocation.tenant_id)
+            pool.submit(Work(invocation, answered, lambda work: self._release(version, series, work)))
         return await answered
 
     async def enqueue(self, invocation: Invocation, outcome: Outcome | None = None) -> None:

@@ -28,7 +28,9 @@ class VersionManager:
     Whichever environment is ready first takes the oldest waiting work, whether it was just started or just got free. Idle
     environments are used last-in-first-out, so surplus ones age and are stopped after `idle_timeout_s`.
 
-    These are the environments on demand; those with provisioned concurrency, `provisioned`, have rules of their own.
+    These are the environments on demand; those with provisioned concurrency, `provisioned`, have rules of their own. A version
+    that isolates tenants runs each tenant's work in a manager of the tenant's own (`for_tenant`), which goes with its last
+    environment: https://docs.aws.amazon.com/lambda/latest/dg/tenant-isolation.html.
 
     Owned by the RuntimeService, touched only on the runtime loop; hence no locks. After `drain` it takes no new work, finishes
     what it has, and calls `on_drained` when its last environment is gone.
@@ -44,6 +46,7 @@ class VersionManager:
         on_drained: Callable[[VersionManager], None],
         on_provisioned: Callable[[VersionManager], None] = lambda manager: None,
         shutdowns: set[asyncio.Task[None]] | None = None,
+        tenant_id: str | None = None,
     ) -> None:
         self.version = prepared.version
         self.prepared = prepared
@@ -57,6 +60,8 @@ class VersionManager:
         self._on_drained = on_drained
         self._on_provisioned = on_provisioned
         self._shutdowns = shutdowns
+        self._tenant_id = tenant_id
+        self._tenants: dict[str, VersionManager] = {}
         self._loop = asyncio.get_running_loop()
         self._idle: list[ExecutionEnvironment] = []
         self._pending: deque[Work] = deque()
@@ -73,7 +78,8 @@ class VersionManager:
     @property
     def environment_count(self) -> int:
         """Environments that exist now, in any state."""
-        return len(self.environments) + len(self.provisioned.environments)
+        own = len(self.environments) + len(self.provisioned.environments)
+        return own + sum(tenant.environment_count for tenant in self._tenants.values())
 
     @property
     def idle_count(self) -> int:
@@ -95,14 +101,34 @@ class VersionManager:
         else:
             self._start_missing(self._finishing)
 
+    def for_tenant(self, tenant_id: str) -> VersionManager:
+        """The environments of one tenant. Submit to it at once: a manager that has nothing is forgotten."""
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None:
+            tenant = self._tenants[tenant_id] = VersionManager(
+                self.prepared,
+                self._executor,
+                self._config,
+                self._log_sink,
+                self._credentials,
+                self._tenant_gone,
+                shutdowns=self._shutdowns,
+                tenant_id=tenant_id,
+            )
+        return tenant
+
     def deliver_logs(self) -> None:
         """Hand over the log lines that are still collected."""
+        for tenant in self._tenants.values():
+            tenant.deliver_logs()
         for environment in (*self.environments, *self.provisioned.environments):
             environment.deliver_log()
 
     def drain(self) -> None:
         """Take no more work, stop what idles, finish what runs."""
         self._draining = True
+        for tenant in list(self._tenants.values()):
+            tenant.drain()
         self.provisioned.drain()
         for environment in [environment for environment in self.environments if environment.state is State.READY]:
             environment.stop()
@@ -115,6 +141,8 @@ class VersionManager:
             self._idle_timer.cancel()
         while self._pending:
             self._pending.popleft().fail(ServiceStopped("the service is stopping"))
+        for tenant in list(self._tenants.values()):
+            tenant.stop()
         self.provisioned.stop()
         for environment in list(self.environments):
             environment.stop()
@@ -222,8 +250,15 @@ class VersionManager:
             due = min(each.idle_since for each in self._idle) + self._config.idle_timeout_s
             self._idle_timer = self._loop.call_at(due, self._stop_idle)
 
+    def _tenant_gone(self, tenant: VersionManager) -> None:
+        if tenant._tenant_id is not None:
+            del self._tenants[tenant._tenant_id]
+        self._check_drained()
+
     def _check_drained(self) -> None:
-        if self._draining and not self._drained and not self.environment_count and not self._pending:
+        if not self._draining and self._tenant_id is None:
+            return
+        if not self._drained and not self._tenants and not self.environment_count and not self._pending:
             self._drained = True
             if self._idle_timer is not None:
                 self._idle_timer.cancel()

@@ -1,0 +1,83 @@
+"""Environments are never shared between tenants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.service import RuntimeService
+
+from .fakes import FakeExecutor, RuntimeClient, function_version, invocation, until
+
+ARN = function_version().arn
+
+
+async def who(client: RuntimeClient) -> None:
+    """Answers which environment it is, and for which tenant it was called."""
+    while True:
+        request_id, headers, _ = await client.next()
+        tenant = headers["lambda-runtime-aws-tenant-id"]
+        await client.respond(request_id, f"{client.spec.environment_id} {tenant}".encode())
+
+
+@pytest.fixture
+async def executor() -> FakeExecutor:
+    return FakeExecutor(who)
+
+
+@pytest.fixture
+async def service(executor: FakeExecutor) -> AsyncIterator[RuntimeService]:
+    service = RuntimeService(RuntimeConfig(idle_timeout_s=0.05), executor)
+    await service.start()
+    await service.deploy(function_version())
+    yield service
+    await service.stop()
+
+
+async def ask(service: RuntimeService, tenant: str) -> tuple[str, str]:
+    environment, name = (await service.invoke(invocation(tenant_id=tenant))).payload.decode().split()
+    return environment, name
+
+
+async def test_each_tenant_has_its_own_environment_and_keeps_it(service: RuntimeService) -> None:
+    blue, green, blue_again = [await ask(service, tenant) for tenant in ("blue", "green", "blue")]
+    assert (blue[1], green[1]) == ("blue", "green")
+    assert blue == blue_again
+    assert blue[0] != green[0]
+
+
+async def test_an_idle_environment_of_another_tenant_is_not_used_in_a_burst(
+    service: RuntimeService, executor: FakeExecutor
+) -> None:
+    await ask(service, "green")
+    answers = await asyncio.gather(*[ask(service, "blue") for _ in range(4)])
+    assert executor.started[0].spec.environment_id not in {environment for environment, _ in answers}
+
+
+async def test_a_tenant_whose_environments_idled_out_is_forgotten(
+    service: RuntimeService, executor: FakeExecutor
+) -> None:
+    await ask(service, "blue")
+    await until(lambda: service.environment_count() == 0)
+    assert not service._managers[ARN]._tenants
+    assert (await ask(service, "blue"))[1] == "blue"
+    assert len(executor.started) == 2
+
+
+async def test_the_version_is_released_when_the_last_tenant_is_gone(
+    service: RuntimeService, executor: FakeExecutor
+) -> None:
+    await asyncio.gather(ask(service, "blue"), ask(service, "green"))
+    await service.retire(ARN)
+    await until(lambda: executor.released == ["r1"])
+    await until(lambda: not executor.running)
+
+
+async def test_stop_ends_the_environments_of_all_tenants(service: RuntimeService, executor: FakeExecutor) -> None:
+    await asyncio.gather(ask(service, "blue"), ask(service, "green"))
+    await service.stop()
+    assert not executor.running
+    assert service.environment_count() == 0
