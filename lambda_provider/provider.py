@@ -98,7 +98,7 @@ class LambdaProvider(
         )
         self.capacity = Capacity(self.store, runtime, self.config.concurrent_executions)
         self.store.on_change = self.capacity.changed
-        self.deliveries = Deliveries(self.store, host, runtime.clock, self.invoke_for)
+        self.deliveries = Deliveries(self.store, host, runtime.clock, self.invoke_for, runtime.count)
         self.code_locations = CodeLocations()
         self.authorizer = Authorizer(host) if self.config.enforce_permissions else None
 

@@ -97,6 +97,9 @@ class EventQueue:
     for each event that leaves the queue otherwise; what it returns, the delivery of the record, is awaited before the event
     is forgotten.
 
+    `count` is told AWS's metrics of asynchronous events, each with the ARN of the version, the ARN as it was invoked, and a value
+    (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html, "Asynchronous invocation metrics").
+
     With a `journal` an event is durable when `accept` returns, and remains so until its record was delivered. What was
     running when the process died runs again: at least once, as on AWS.
     """
@@ -107,12 +110,14 @@ class EventQueue:
         clock: Clock,
         policy: Callable[[Invocation], RetryPolicy | None] = lambda invocation: RetryPolicy(),
         on_outcome: Callable[[QueuedEvent, Outcome], Awaitable[None] | None] = lambda event, outcome: None,
+        count: Callable[[str, str, str, float], None] = lambda metric, version_arn, invoked_arn, value: None,
     ) -> None:
         self.journal: EventJournal | None = None
         self._invoke = invoke
         self._clock = clock
         self._policy = policy
         self._on_outcome = on_outcome
+        self._count_for = count
         self._tasks: set[asyncio.Task[None]] = set()
         self._lines = Lines(clock)
         self._orders = itertools.count()
@@ -131,6 +136,9 @@ class EventQueue:
         self._start(event, durable)
         if durable is not None:
             await asyncio.shield(durable)
+        self._count("AsyncEventsReceived", event)
+        if outcome is not None:
+            self._count("AsyncEventsDropped", event)
 
     def resume(self, events: Iterable[QueuedEvent]) -> None:
         """Go on with events that the journal kept over a restart, in their order."""
@@ -170,6 +178,8 @@ class EventQueue:
         try:
             if event.outcome is None:
                 event.outcome = await self._run(event, next(self._orders))
+                if event.outcome is not Outcome.SUCCESS:
+                    self._count("AsyncEventsDropped", event)
             if event.outcome is not None:
                 await self._deliver(event, event.outcome)
         except ServiceStopped:
@@ -232,6 +242,7 @@ class EventQueue:
                 logger.exception("event %s cannot run now", invocation.request_id)
                 self._retry_later(event, error, delay_s, expires_at)
             else:
+                self._count("AsyncEventAge", event, (now - event.accepted_at) * 1000)
                 outcome = self._ran(event, result)
                 if outcome is not None:
                     return outcome
@@ -259,6 +270,9 @@ class EventQueue:
         event.last_error = (500, str(error))
         event.due_at = min(self._clock.now() + delay_s, expires_at)
         self._changed(event)
+
+    def _count(self, metric: str, event: QueuedEvent, value: float = 1.0) -> None:
+        self._count_for(metric, event.invocation.version_arn, event.invocation.invoked_arn, value)
 
     def _changed(self, event: QueuedEvent) -> None:
         if self.journal is not None:

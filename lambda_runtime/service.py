@@ -60,7 +60,7 @@ class RuntimeService:
         self.clock = clock or (SystemClock() if config.clock_rate == 1 else ScaledClock(config.clock_rate))
         self._log_sink = log_sink
         self._credentials = credentials
-        self.events = EventQueue(self.invoke, self.clock, retry_policy or self._default_policy, on_outcome)
+        self.events = EventQueue(self.invoke, self.clock, retry_policy or self._default_policy, on_outcome, self.count)
         self.concurrency = ConcurrencyTracker(config.concurrency_limit, self.events.slot_released)
         self.metrics = Metrics(metric_sink, self.concurrency.unreserved)
         self._managers: dict[str, VersionManager] = {}
@@ -245,6 +245,13 @@ class RuntimeService:
             self._provisioned_changed,
             self._shutdowns,
         )
+
+    def count(self, metric: str, version_arn: str, invoked_arn: str, value: float = 1.0) -> None:
+        """Count one of AWS's metrics for what was invoked; nothing for a version that is gone. On the service's loop only."""
+        manager = self._managers.get(version_arn)
+        if manager is not None:
+            series = manager.series.get(invoked_arn) or self._series(manager, invoked_arn)
+            series.add(metric, value)
 
     def _default_policy(self, invocation: Invocation) -> RetryPolicy | None:
         arn = invocation.version_arn

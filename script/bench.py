@@ -5,6 +5,7 @@ b   a warm Invoke of an echo function through the gateway, with the same raw kee
 c   starting an interpreter as the runtime client needs it
 d   a cold Invoke: the first one of a function that was just deployed
 e   the gateway itself: time to ready, resident memory
+g   asynchronous invokes: events accepted a second, and completed from the first to the last
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Client(asyncio.Protocol):
         if not separator or len(body) < int(re.search(rb"(?i)content-length: (\d+)", head)[1]):
             return
         self.times.append(time.perf_counter() - self.sent)
-        if not head.startswith(b"HTTP/1.1 200"):
+        if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 202")):
             self.done.set_exception(RuntimeError(self.buffer.decode("utf-8", "replace")))
             return
         self.buffer = b""
@@ -106,8 +107,8 @@ def load(port: int, request: bytes, count: int, connections: int) -> tuple[list[
         return runner.run(run())
 
 
-def post(path: str, port: int) -> bytes:
-    """A POST of `{}` with what a signed request's headers weigh."""
+def post(path: str, port: int, *more: str) -> bytes:
+    """A POST of `{}` with what a signed request's headers weigh, and further ones."""
     lines = [
         f"POST {path} HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
@@ -116,6 +117,7 @@ def post(path: str, port: int) -> bytes:
         "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, "
         "SignedHeaders=host;x-amz-date, Signature=" + "0" * 64,
         f"Content-Length: {len(PAYLOAD)}",
+        *more,
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + PAYLOAD
 
@@ -150,10 +152,10 @@ def echo_server() -> Iterator[int]:
 
 
 @contextmanager
-def gateway() -> Iterator[tuple[int, float, int]]:
+def gateway(*arguments: str) -> Iterator[tuple[int, float, int]]:
     """Our gateway: port, seconds to ready, process id."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "lambda_provider.cli", "start", "--port", "0", "--log-level", "error"]
+    command = [sys.executable, "-m", "lambda_provider.cli", "start", "--port", "0", "--log-level", "error", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
@@ -202,6 +204,37 @@ def cold(client, port: int, runtime: str, repeat: int) -> tuple[float, float]:
         deploy(client, name, runtime)
     times = [load(port, post(invoke_path(name), port), 1, 1)[0][0] for name in names]
     return times[0], statistics.median(times[1:])
+
+
+def events(count: int, runtime: str) -> None:
+    """Asynchronous invokes of the echo function, with the queue in memory and with a state directory."""
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, arguments in (("in memory", ()), ("durable", ("--state-dir", folder))):
+            with gateway(*arguments) as (port, _, _):
+                client = boto3.client(
+                    "lambda", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1",
+                    aws_access_key_id="test", aws_secret_access_key="test",
+                )  # fmt: skip
+                deploy(client, "events", runtime)
+                request = post(invoke_path("events"), port, "X-Amz-Invocation-Type: Event")
+                load(port, request, 200, 8)
+                drain(port)
+                started = time.perf_counter()
+                _, accepted = load(port, request, count, 8)
+                drain(port)
+                row(f"g  events accepted, 8 connections, {kind}", f"{accepted:,.0f} /s")
+                row(f"g  events completed, {kind}", f"{count / (time.perf_counter() - started):,.0f} /s")
+
+
+def drain(port: int) -> None:
+    """Return when the gateway has no event in its queue any more."""
+    connection = HTTPConnection("127.0.0.1", port)
+    while True:
+        connection.request("GET", "/_lambda/health")
+        if not json.load(connection.getresponse())["queued_events"]:
+            break
+        time.sleep(0.01)
+    connection.close()
 
 
 def resident_mib(pid: int) -> float:
@@ -346,6 +379,7 @@ def main() -> None:
         row("e  gateway ready after", ms(ready))
         row("e  gateway resident, fresh", f"{idle_mib:8.1f} MiB")
         row("e  gateway resident, after this run", f"{resident_mib(pid):8.1f} MiB")
+    events(options.requests, python)
     if options.functions:
         many_functions(options.functions, python)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -40,8 +39,8 @@ class Deliveries:
 
     A function may have both, and gets both; the dead-letter queue is that of `$LATEST` whatever version ran (Developer Guide,
     "Adding a dead-letter queue"), the destinations those of the qualifier that was invoked. Called on the runtime loop; what
-    blocks runs in threads. `failed` is called on the loop for what could not be delivered, with the name of a metric and the
-    event.
+    blocks runs in threads. `count` is called on the loop for what could not be delivered: with the name of a metric, the ARN of
+    the version and the ARN that was invoked.
     """
 
     def __init__(
@@ -50,11 +49,9 @@ class Deliveries:
         host: Host,
         clock: Clock,
         invoke_function: InvokeFunction,
-        failed: Callable[[str, QueuedEvent], None] = lambda metric, event: None,
+        count: Callable[[str, str, str], None] = lambda metric, version_arn, invoked_arn: None,
     ) -> None:
-        self.failures: Counter[str] = Counter()
-        """How many of each metric there were since the start."""
-        self.failed = failed
+        self._count = count
         self._store = store
         self._senders = Senders(host)
         self._clock = clock
@@ -92,10 +89,9 @@ class Deliveries:
         """Deliver, or count and log that it was not possible."""
         problem = await self._try(target, parcel)
         if problem is not None:
-            request_id = event.invocation.request_id
-            logger.warning("%s: nothing of event %s reached %s: %s", metric, request_id, target, problem)
-            self.failures[metric] += 1
-            self.failed(metric, event)
+            call = event.invocation
+            logger.warning("%s: nothing of event %s reached %s: %s", metric, call.request_id, target, problem)
+            self._count(metric, call.version_arn, call.invoked_arn)
 
     async def _try(self, target: str, parcel: Parcel) -> Exception | None:
         """Deliver; None, or why it was not possible. Only cancellation is raised."""

@@ -125,6 +125,7 @@ class Gateway:
                 "executor": self.options.executor,
                 "functions": sum(1 for _ in assembly.provider.store.all_functions()),
                 "environments": assembly.runtime.environment_count(),
+                "queued_events": len(assembly.runtime.events),
                 "services": host.services(),
             }
 

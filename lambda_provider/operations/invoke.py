@@ -38,6 +38,8 @@ from lambda_runtime.types import Invocation, InvocationResult
 if TYPE_CHECKING:
     from lambda_provider.api import shapes
 
+RECURSIVE_INVOCATIONS_DROPPED = "RecursiveInvocationsDropped"
+
 
 class InvokeOperations(Operations):
     """Running functions."""
@@ -66,7 +68,7 @@ class InvokeOperations(Operations):
                 payload=payload,
                 request_id=context.request_id,
                 client_context=decode_client_context(client_context) if client_context else None,
-                trace_header=_trace(context, function),
+                trace_header=self._trace(context, function, version, invoked_arn),
                 tenant_id=request.get("TenantId"),
                 want_log_tail=request.get("LogType") == "Tail",
             )
@@ -111,7 +113,7 @@ class InvokeOperations(Operations):
                 payload=payload,
                 request_id=context.request_id,
                 client_context=decode_client_context(client_context) if client_context else None,
-                trace_header=_trace(context, function),
+                trace_header=self._trace(context, function, version, invoked_arn),
                 tenant_id=request.get("TenantId"),
                 want_log_tail=request.get("LogType") == "Tail",
                 streaming=True,
@@ -157,6 +159,8 @@ class InvokeOperations(Operations):
         try:
             # An event that closes a loop is accepted, but does not run: it goes where failed events go.
             await self.runtime.enqueue(invocation, Outcome.RECURSIVE_INVOCATION if loops else None)
+            if loops:
+                self.runtime.count(RECURSIVE_INVOCATIONS_DROPPED, invocation.version_arn, invoked_arn)
         except RuntimeServiceError as error:
             raise _as_aws_error(error, invocation.version_arn) from error
 
@@ -183,6 +187,17 @@ class InvokeOperations(Operations):
         if version.status.state == "Failed" or (function.scaling and function.state_of(version) == "Deactivated"):
             raise _cannot_run(version, function.state_of(version))
         return function, version, function.arn if identity.qualifier is None else identity.qualified_arn
+
+    def _trace(self, context: RequestContext, function: Function, version: Version, invoked_arn: str) -> str:
+        """The trace header of a synchronous invocation. Raises RecursiveInvocationException instead of closing a loop."""
+        trace_header, loops = _chain(context, function)
+        if loops:
+            self.runtime.count(RECURSIVE_INVOCATIONS_DROPPED, f"{function.arn}:{version.number}", invoked_arn)
+            raise RecursiveInvocationException(
+                "Lambda has detected your function being invoked in a recursive loop with other Amazon Web Services resources "
+                "and stopped your function's invocation."
+            )
+        return trace_header
 
     def _choose(self, identity: FunctionId) -> tuple[Function, Version]:
         function = self.store.find(identity.account_id, identity.region, identity.name)
@@ -215,17 +230,6 @@ def _chain(context: RequestContext, function: Function) -> tuple[str, bool]:
     """The trace header of an invocation, and whether the chain of requests has run the function too often."""
     trace_header, before = lineage.extend(context.trace_header, function.arn)
     return trace_header, before >= lineage.LIMIT and function.settings.recursive_loop == "Terminate"
-
-
-def _trace(context: RequestContext, function: Function) -> str:
-    """The trace header of a synchronous invocation. Raises RecursiveInvocationException instead of closing a loop again."""
-    trace_header, loops = _chain(context, function)
-    if loops:
-        raise RecursiveInvocationException(
-            "Lambda has detected your function being invoked in a recursive loop with other Amazon Web Services resources "
-            "and stopped your function's invocation."
-        )
-    return trace_header
 
 
 async def _events(result: InvocationResult) -> AsyncIterator[shapes.InvokeWithResponseStreamResponseEvent]:

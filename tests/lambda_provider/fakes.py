@@ -74,6 +74,7 @@ class FakeRuntime:
         self.refusal: RuntimeServiceError | None = None
         self.invocations: list[Invocation] = []
         self.events: list[Invocation] = []
+        self.counted: list[tuple[str, str, str]] = []
         self.outcomes: list[Outcome | None] = []
         self.resumed: list[QueuedEvent] = []
         self.event_journal: EventJournal | None = None
@@ -141,6 +142,9 @@ class FakeRuntime:
 
     def resume_events(self, events: Iterable[QueuedEvent]) -> None:
         self.resumed.extend(events)
+
+    def count(self, metric: str, version_arn: str, invoked_arn: str, value: float = 1.0) -> None:
+        self.counted.append((metric, version_arn, invoked_arn))
 
     def forget_events(self) -> None:
         self.resumed.clear()

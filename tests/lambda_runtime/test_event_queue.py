@@ -32,7 +32,14 @@ class Harness:
         self.policy: RetryPolicy | None = policy or RetryPolicy()
         self.delivery: asyncio.Future[None] | None = None
         self.answers_wait: asyncio.Event | None = None
-        self.queue = EventQueue(self.invoke, self.clock, lambda _: self.policy, self.outcome)
+        self.counted: list[tuple[str, float]] = []
+        self.queue = EventQueue(
+            self.invoke,
+            self.clock,
+            lambda _: self.policy,
+            self.outcome,
+            lambda metric, version_arn, invoked_arn, value: self.counted.append((metric, value)),
+        )
 
     async def invoke(self, call: Invocation) -> InvocationResult:
         self.attempts.append((self.clock.now() - self.started_at, call.request_id))
@@ -374,3 +381,28 @@ async def test_stop_leaves_nothing_behind() -> None:
     await harness.queue.stop()
     assert len(harness.queue) == 0
     assert harness.clock.next_moment() is None
+
+
+async def test_metrics_of_an_event_that_is_retried_and_given_up() -> None:
+    harness = Harness(FAILED, Throttled("ConcurrentInvocationLimitExceeded"), FAILED)
+    harness.policy = RetryPolicy(maximum_retry_attempts=1)
+    await harness.queue.accept(invocation())
+    await settle()
+    harness.clock.advance(60)
+    await settle()
+    harness.clock.advance(5)
+    harness.queue.slot_released(FUNCTION)
+    await harness.run()
+    assert harness.counted == [
+        ("AsyncEventsReceived", 1),
+        ("AsyncEventAge", 0),
+        ("AsyncEventAge", 65_000),
+        ("AsyncEventsDropped", 1),
+    ]
+
+
+async def test_event_that_closes_a_loop_is_received_and_dropped() -> None:
+    harness = Harness()
+    await harness.queue.accept(invocation(), Outcome.RECURSIVE_INVOCATION)
+    await harness.run()
+    assert harness.counted == [("AsyncEventsReceived", 1), ("AsyncEventsDropped", 1)]

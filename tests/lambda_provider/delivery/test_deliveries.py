@@ -65,7 +65,7 @@ class World:
             self.host,  # type: ignore[arg-type]
             self.clock,
             self._invoke,
-            lambda metric, event: self.failed.append((metric, event.invocation.request_id)),
+            lambda metric, version_arn, invoked_arn: self.failed.append((metric, invoked_arn)),
         )
 
     async def _invoke(self, target: str, parcel: Parcel) -> None:
@@ -177,7 +177,7 @@ async def test_bus_that_refuses_the_event_is_a_failure(world: World) -> None:
     set_up(world, OnFailure=BUS)
     world.client.answer = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "NoBus", "ErrorMessage": "gone"}]}
     await turns(world, world.leaves(Outcome.RETRIES_EXHAUSTED))
-    assert world.failed == [("DestinationDeliveryFailures", "r-1")]
+    assert world.failed == [("DestinationDeliveryFailures", arn("f"))]
 
 
 async def test_bucket_gets_an_object(world: World) -> None:
@@ -202,7 +202,7 @@ async def test_function_that_does_not_take_the_event_is_a_failure(world: World) 
     set_up(world, OnSuccess=arn("g"))
     world.refusal = ResourceNotFoundException("gone")
     await turns(world, world.leaves(Outcome.SUCCESS))
-    assert world.failed == [("DestinationDeliveryFailures", "r-1")]
+    assert world.failed == [("DestinationDeliveryFailures", arn("f"))]
 
 
 async def test_what_the_target_refuses_is_counted_and_logged_at_once(
@@ -212,8 +212,7 @@ async def test_what_the_target_refuses_is_counted_and_logged_at_once(
     world.client.problems = [client_error("AccessDenied", "not yours")]
     begun = world.clock.now()
     await turns(world, world.leaves(Outcome.RETRIES_EXHAUSTED))
-    assert world.failed == [("DeadLetterErrors", "r-1")]
-    assert world.deliveries.failures == {"DeadLetterErrors": 1}
+    assert world.failed == [("DeadLetterErrors", arn("f"))]
     assert world.clock.now() == begun
     assert LETTERS in caplog.text
     assert "not yours" in caplog.text
@@ -234,19 +233,19 @@ async def test_what_never_works_is_given_up(world: World) -> None:
     world.client.problems = [OSError("connection refused")] * 9
     await turns(world, world.leaves(Outcome.RETRIES_EXHAUSTED))
     assert len(world.client.sent()) == 3
-    assert world.failed == [("DeadLetterErrors", "r-1")]
+    assert world.failed == [("DeadLetterErrors", arn("f"))]
 
 
 async def test_service_that_the_host_does_not_have_is_a_failure(world: World) -> None:
     set_up(world, LETTERS)
     del world.host.clients["sqs"]
     await turns(world, world.leaves(Outcome.RETRIES_EXHAUSTED))
-    assert world.failed == [("DeadLetterErrors", "r-1")]
+    assert world.failed == [("DeadLetterErrors", arn("f"))]
 
 
 async def test_mistake_of_ours_is_a_failure_and_not_silence(world: World, caplog: pytest.LogCaptureFixture) -> None:
     set_up(world, LETTERS)
     world.client.problems = [ZeroDivisionError("oops")]
     await turns(world, world.leaves(Outcome.RETRIES_EXHAUSTED))
-    assert world.failed == [("DeadLetterErrors", "r-1")]
+    assert world.failed == [("DeadLetterErrors", arn("f"))]
     assert "ZeroDivisionError" in caplog.text

@@ -320,6 +320,7 @@ def test_a_recursive_invocation_is_refused(provider, active, runtime):
     with pytest.raises(RecursiveInvocationException):
         runtime.run(provider.invoke_with_response_stream(in_a_loop(), {"FunctionName": "f"}))
     assert runtime.invocations == []
+    assert runtime.counted == [("RecursiveInvocationsDropped", arn("f", "$LATEST"), arn("f"))] * 2
 
 
 def test_a_recursive_event_is_accepted_and_leaves_the_queue_without_being_run(provider, active, runtime):
@@ -328,6 +329,7 @@ def test_a_recursive_event_is_accepted_and_leaves_the_queue_without_being_run(pr
     runtime.run(provider.invoke(context("Invoke"), event))
     runtime.run(provider.invoke(in_a_loop(), event))
     assert runtime.outcomes == [None, Outcome.RECURSIVE_INVOCATION]
+    assert [metric for metric, *_ in runtime.counted] == ["RecursiveInvocationsDropped"]
 
 
 def test_a_loop_that_is_allowed_or_of_another_function_goes_on(provider, active, runtime):
