@@ -354,6 +354,8 @@ class ExecutionEnvironment:
         self._log.end_of_invocation()
         duration = (time.monotonic() - self._began) * 1000
         phase = self._phase
+        if self._extensions is not None:
+            self._extensions.write_states()
         error = failure.error_type if failure.status == "error" else None
         self._log.write(self._platform.init_report(time.time(), duration, phase, failure.status, error))
         if self._work is not None:

@@ -82,7 +82,7 @@ class ExtensionSide:
 
     def initialised(self, duration_ms: float, phase: str) -> None:
         """The runtime and the extensions are ready for the first time."""
-        self._write_states()
+        self.write_states()
         self.platform.initialised(time.time(), duration_ms, phase)
         self.platform.close_subscriptions()
 
@@ -101,6 +101,7 @@ class ExtensionSide:
             on_end()
             self.platform.close()
 
+        self.group.stop_judging()
         await shut_down(sandbox, self.group, self.platform, reason, limit_s, end)
 
     # --- what the group tells (ExtensionsOwner)
@@ -113,7 +114,7 @@ class ExtensionSide:
         self._environment.proceed()
 
     def extension_failed(self, extension: Extension, error_type: str, message: str) -> None:
-        self._write_states()
+        self.write_states()
         self._environment.extension_failed(error_type, message)
 
     # --- what the Extensions API calls (ExtensionsHost)
@@ -132,7 +133,7 @@ class ExtensionSide:
             moment = time.time()
             self._log.write(self.platform.subscription(moment, request.api, extension.name, request.types))
 
-    def _write_states(self) -> None:
+    def write_states(self) -> None:
         """A line for each extension, once, at the end of the init phase."""
         if self._written:
             return

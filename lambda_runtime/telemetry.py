@@ -47,6 +47,7 @@ class TelemetryPlatformLog:
         self._responded: float | None = None
         self._produced_bytes: int | None = None
         self._runtime_done = ""
+        self._initialised = False
 
     def __getattr__(self, name: str) -> Any:
         """Lines of which no event is made."""
@@ -101,6 +102,8 @@ class TelemetryPlatformLog:
         return self._inner.init_start(moment, runtime_version, runtime_arn, version)
 
     def init_report(self, moment: float, duration_ms: float, phase: str, status: str, error: str | None) -> str | None:
+        if not self._initialised:
+            self.runtime_initialised(moment, phase, status, error)
         self.initialised(moment, duration_ms, phase, status, error)
         return self._inner.init_report(moment, duration_ms, phase, status, error)
 
@@ -154,9 +157,12 @@ class TelemetryPlatformLog:
 
     # --- what only subscribers get to know
 
-    def runtime_initialised(self, moment: float, phase: str, status: str = "success") -> None:
-        """The runtime asked for its first event: platform.initRuntimeDone."""
+    def runtime_initialised(self, moment: float, phase: str, status: str = "success", error: str | None = None) -> None:
+        """The runtime asked for its first event, or never will: platform.initRuntimeDone."""
+        self._initialised = True
         record = {"initializationType": self._initialization_type, "phase": phase, "status": status}
+        if error:
+            record["errorType"] = error
         self._emit(moment, "platform.initRuntimeDone", record)
 
     def initialised(

@@ -64,3 +64,23 @@ def test_system_log_level_filters_platform_events() -> None:
     assert warn.report(0, report(status="timeout")) is not None
     assert JsonPlatformLog().end(0, report()) is None
     assert json.loads(debug.end(0, report()))["type"] == "platform.runtimeDone"
+
+
+def test_lines_of_extensions() -> None:
+    text = TextPlatformLog()
+    ready = text.extension(0.0, "ext", "Ready", ["INVOKE", "SHUTDOWN"], None)
+    assert ready == "EXTENSION\tName: ext\tState: Ready\tEvents: [INVOKE, SHUTDOWN]\n"
+    failed = text.extension(0.0, "ext", "LaunchError", [], "PermissionDenied")
+    assert failed == "EXTENSION\tName: ext\tState: LaunchError\tEvents: []\tError Type: PermissionDenied\n"
+    subscribed = text.subscription(0.0, "telemetry", "ext", ["platform", "function"])
+    assert subscribed == "TELEMETRY\tName: ext\tState: Subscribed\tTypes: [Platform, Function]\n"
+
+
+def test_records_of_extensions() -> None:
+    log = JsonPlatformLog()
+    failed = json.loads(log.extension(0.0, "ext", "InitError", ["INVOKE"], "Fatal.X") or "")
+    record = {"name": "ext", "state": "InitError", "events": ["INVOKE"], "errorType": "Fatal.X"}
+    assert (failed["type"], failed["record"]) == ("platform.extension", record)
+    subscribed = json.loads(log.subscription(0.0, "logs", "ext", ["function"]) or "")
+    assert subscribed["type"] == "platform.logsSubscription"
+    assert subscribed["record"] == {"name": "ext", "state": "Subscribed", "types": ["function"]}

@@ -18,6 +18,7 @@ from lambda_runtime.subscriptions import Event, Subscription, SubscriptionReques
 from .fakes import ExtensionClient, FakeExecutor, RuntimeClient, function_version, invocation, until
 
 LOGS = "/2020-08-15/logs"
+ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 
 
 class Receiver:
@@ -442,3 +443,20 @@ def test_what_is_wrong_is_named(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(Refused) as raised:
         parse_subscription("logs", b"[]")
     assert raised.value.error_type == "Logs.ValidationError"
+
+
+async def test_a_failed_init_phase_is_told(service: RuntimeService, executor: FakeExecutor, receiver: Receiver) -> None:
+    async def fails(client: RuntimeClient) -> None:
+        await client.request("POST", "/2018-06-01/runtime/init/error", b"{}", {ERROR_TYPE: "Runtime.ImportModuleError"})
+
+    await receiver.start()
+    executor.extensions["ext"], executor.script = subscriber(receiver, types=["platform"]), fails
+    await service.deploy(function_version())
+    assert (await service.invoke(invocation())).function_error == "Unhandled"
+    await until(lambda: "platform.report" in receiver.types)
+    done = next(event["record"] for event in receiver.events if event["type"] == "platform.initRuntimeDone")
+    assert (done["phase"], done["status"], done["errorType"]) == ("init", "error", "Runtime.ImportModuleError")
+    assert "platform.initReport" in receiver.types
+    assert [event["record"]["status"] for event in receiver.events if event["type"] == "platform.runtimeDone"] == [
+        "error"
+    ]
