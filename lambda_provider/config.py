@@ -14,7 +14,8 @@ class ProviderConfig:
     The limits are AWS's quotas (lambda/latest/dg/gettingstarted-limits.html) or the numbers in recorded error messages, in
     bytes where nothing else is said. `settle_s` is how long a finished change stays Pending or InProgress when nobody asks
     for it, and `reader_patience_s` how long a reader waits for a preparation that is not finished. `enforce_permissions`
-    refuses invokes from other accounts and by services that no policy of the function allows.
+    refuses invokes from other accounts and by services that no policy of the function allows. `hot_reload_bucket` is the bucket
+    name that stands for this machine's folders.
     """
 
     concurrent_executions: int = 1000
@@ -32,6 +33,7 @@ class ProviderConfig:
     settle_s: float = 0.3
     reader_patience_s: float = 1.0
     enforce_permissions: bool = False
+    hot_reload_bucket: str = "hot-reload"
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, str]) -> ProviderConfig:
@@ -80,4 +82,5 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "LAMBDA_LIMITS_EVENT_SOURCE_MAPPING_FILTERS": ("event_source_mapping_filters", _count),
     "LAMBDA_SETTLE_MS": ("settle_s", _milliseconds),
     "LAMBDA_ENFORCE_PERMISSIONS": ("enforce_permissions", _switch),
+    "LAMBDA_HOT_RELOAD_BUCKET": ("hot_reload_bucket", str),
 }

@@ -8,6 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from lambda_runtime.allocations import Allocations
@@ -17,6 +18,7 @@ from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import ServiceStopped, Throttled, VersionFailed, VersionNotDeployed
 from lambda_runtime.event_queue import EventJournal, EventQueue, Outcome, QueuedEvent, RetryPolicy
 from lambda_runtime.executors.base import RuntimeExecutor
+from lambda_runtime.live_code import look_at
 from lambda_runtime.logs import LogSink
 from lambda_runtime.metrics import Metrics, MetricSink, Series
 from lambda_runtime.provisioned import INIT_FAILURE, Allocation, ProvisionedStatus
@@ -162,6 +164,9 @@ class RuntimeService:
         if manager is None:
             manager = await self._deployed(invocation.version_arn)
         version = manager.version
+        if version.code_folder is not None:
+            manager = await self._up_to_date(manager, version.code_folder)
+            version = manager.version
         provisioned = manager.provisioned
         series = manager.series.get(invocation.invoked_arn) or self._series(manager, invocation.invoked_arn)
         ahead = provisioned.in_use < provisioned.capacity
@@ -222,6 +227,16 @@ class RuntimeService:
         manager = self._managers.get(arn)
         if manager is None:
             raise self._without_runtime.get(arn) or VersionNotDeployed(arn)
+        return manager
+
+    async def _up_to_date(self, manager: VersionManager, folder: Path) -> VersionManager:
+        """The manager of what the version's folder holds now; an older one finishes its work and goes."""
+        content = await asyncio.to_thread(look_at, folder)
+        arn = manager.version.arn
+        manager = await self._deployed(arn)
+        if manager.prepared.content != content:
+            await self.deploy(manager.version)
+            manager = await self._deployed(arn)
         return manager
 
     async def _prepare(self, version: FunctionVersion) -> VersionManager | None:

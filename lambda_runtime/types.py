@@ -34,6 +34,8 @@ class FunctionVersion:
     """`python3.12`, `provided.al2023`, …; None for a container image."""
     handler: str | None
     code: CodeArchive | None
+    code_folder: Path | None = None
+    """Where the code is instead of in an archive: a folder whose changes take effect at the next invoke."""
     layers: tuple[CodeArchive, ...] = ()
     """In the function's order: a later one wins over an earlier one."""
     environment: Mapping[str, str] = field(default_factory=dict)

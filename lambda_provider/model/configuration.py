@@ -30,7 +30,8 @@ class Code:
 
     `sha256` is the hex digest of the zip file, or of the image's manifest; `size` the bytes of the zip file, 0 for an image,
     and `unzipped_size` those of the files in it. `signing_profile_version_arn` is who signed it, if it is trusted.
-    `s3_object` is where it stays when Lambda is to keep no copy of its own.
+    `s3_object` is where it stays when Lambda is to keep no copy of its own. `folder` is a folder of this machine that takes
+    the place of an archive (docs/configuration.md, "Hot reload"); `sha256` is that of its path then.
     """
 
     sha256: str
@@ -40,6 +41,7 @@ class Code:
     source_kms_key_arn: str | None = None
     signing_profile_version_arn: str | None = None
     s3_object: S3Object | None = None
+    folder: str | None = None
 
     @property
     def stored_size(self) -> int:

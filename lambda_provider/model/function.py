@@ -272,7 +272,7 @@ class Function:
         sizes: dict[str, int] = {}
         for version in self.all_versions():
             configuration = version.configuration
-            if configuration.package_type == "Zip":
+            if configuration.package_type == "Zip" and configuration.code.folder is None:
                 sizes[configuration.code.sha256] = configuration.code.size
             sizes.update({layer.sha256: layer.size for layer in configuration.layers})
         return sizes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from lambda_provider.api import (
@@ -30,6 +31,9 @@ class CodeIntake(Operations):
         """
         if package_type == "Image":
             yield self._image(source)
+            return
+        if source.get("S3Bucket") == self.config.hot_reload_bucket and source.get("S3Key"):
+            yield _folder(source["S3Key"])
             return
         content, s3_object = self._archive(context, source)
         unzipped_size = zipcheck.check(content, unzipped_limit=self.config.code_size_unzipped)
@@ -101,6 +105,16 @@ class CodeIntake(Operations):
         _, _, digest = uri.partition("@sha256:")
         # A tag says nothing about content; until an image is looked at, its name has to stand for it.
         return Code(sha256=digest or hashlib.sha256(uri.encode()).hexdigest(), image_uri=uri)
+
+
+def _folder(path: str) -> Code:
+    """A folder of this machine. There is nothing like it on AWS."""
+    folder = Path(path)
+    if not folder.is_absolute() or not folder.is_dir():
+        raise InvalidParameterValueException(
+            f"{path} is not the absolute path of a folder on the machine of the gateway; see docs/configuration.md, Hot reload."
+        )
+    return Code(sha256=hashlib.sha256(path.encode()).hexdigest(), folder=str(folder))
 
 
 def require_matching_source(package_type: str, request: Mapping[str, Any]) -> None:

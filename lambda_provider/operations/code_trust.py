@@ -51,7 +51,7 @@ class CodeTrust(Operations):
         Raises CodeVerificationFailedException if nobody whom the configuration allows signed it and the policy is Enforce.
         """
         config = self.find_code_signing_config(context, arn) if arn is not None else None
-        if config is None or code.image_uri is not None:
+        if config is None or code.image_uri is not None or code.folder is not None:
             return code
         return replace(code, signing_profile_version_arn=self._signer(config, name, code.sha256))
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lambda_provider.api import ResourceNotFoundException
@@ -185,7 +186,7 @@ def _stop(transition: _Transition) -> None:
 def runtime_version(function: Function, version: Version, archives: ArchiveStore) -> FunctionVersion:
     """What the data plane needs to run a version."""
     configuration = version.configuration
-    image = configuration.image
+    image, folder = configuration.image, configuration.code.folder
     return FunctionVersion(
         arn=f"{function.arn}:{version.number}",
         account_id=function.account_id,
@@ -195,7 +196,8 @@ def runtime_version(function: Function, version: Version, archives: ArchiveStore
         revision=version.revision_id,
         runtime=configuration.runtime,
         handler=configuration.handler,
-        code=archives.get(configuration.code.sha256) if configuration.package_type == "Zip" else None,
+        code=archives.get(configuration.code.sha256) if configuration.package_type == "Zip" and not folder else None,
+        code_folder=Path(folder) if folder else None,
         layers=tuple(archives.get(layer.sha256) for layer in configuration.layers),
         environment=configuration.environment or {},
         architecture=configuration.architecture,

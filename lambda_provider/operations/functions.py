@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lambda_provider.api import (
@@ -149,6 +150,8 @@ class FunctionOperations(CodeIntake, CodeTrust, ConfigurationRules):
                 "ImageUri": code.image_uri,
                 "ResolvedImageUri": f"{repository_uri}@sha256:{code.sha256}",
             }
+        if code.folder is not None:
+            return {"RepositoryType": "S3", "Location": Path(code.folder).as_uri()}
         location: shapes.FunctionCodeLocation = {
             "RepositoryType": "S3",
             "Location": self.code_locations.make(

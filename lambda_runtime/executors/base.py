@@ -114,6 +114,8 @@ class PreparedVersion:
     version: FunctionVersion
     variables: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    content: object = None
+    """What `lambda_runtime.live_code.look_at` found in the version's `code_folder`, if it has one, before it was taken over."""
     runtime_version: str = ""
     """For the INIT_START line: `python:3.12.v1` and the like."""
     extensions: tuple[str, ...] = ()

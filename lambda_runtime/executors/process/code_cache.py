@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 import tempfile
 import threading
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
+from lambda_runtime import live_code
 from lambda_runtime.errors import VersionFailed
+from lambda_runtime.live_code import Content
 from lambda_runtime.types import CodeArchive
 
 _CHUNK_BYTES = 1 << 20
@@ -35,6 +38,7 @@ class CodeCache:
         self._users: Counter[str] = Counter()
         self._guard = threading.Lock()
         self._entry_locks: dict[str, threading.Lock] = {}
+        self._folders: dict[Path, tuple[str, Content]] = {}
         for name in ("code", "layers"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
@@ -55,11 +59,30 @@ class CodeCache:
         try:
             with lock:
                 if not (self.root / name).exists():
-                    self._make(name, archives)
+                    self._make(name, lambda tree: _unpack_all(archives, tree))
         except BaseException:
             self.release(name)
             raise
         return name
+
+    def use_folder(self, folder: Path) -> tuple[str, Content]:
+        """Have a copy of a folder as it is now; what it was is returned, too. Raises VersionFailed."""
+        with self._guard:
+            lock = self._entry_locks.setdefault(str(folder), threading.Lock())
+        with lock:
+            content = live_code.look_at(folder)
+            name, before = self._folders.get(folder, ("", {}))
+            with self._guard:
+                if content == before and name in self._users:
+                    self._users[name] += 1
+                    return name, content
+            new = f"code/live-{secrets.token_hex(16)}"
+            last = (self.root / name, before) if name else None
+            self._make(new, lambda tree: live_code.copy(folder, content, tree, last))
+            self._folders[folder] = (new, content)
+            with self._guard:
+                self._users[new] += 1
+        return new, content
 
     def add_user(self, name: str | None) -> None:
         """Count one more user of an entry that is in use."""
@@ -94,16 +117,20 @@ class CodeCache:
                 (self.root / name).rename(grave / "entry")
         shutil.rmtree(grave, ignore_errors=True)
 
-    def _make(self, name: str, archives: Sequence[CodeArchive]) -> None:
+    def _make(self, name: str, fill: Callable[[Path], None]) -> None:
         draft = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
         try:
             tree = draft / "entry"
             tree.mkdir(mode=0o755)
-            for archive in archives:
-                unpack(archive.path, tree)
+            fill(tree)
             tree.rename(self.root / name)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _unpack_all(archives: Sequence[CodeArchive], tree: Path) -> None:
+    for archive in archives:
+        unpack(archive.path, tree)
 
 
 def unpack(archive: Path, tree: Path) -> None:

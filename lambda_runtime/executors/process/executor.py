@@ -117,7 +117,12 @@ class ProcessExecutor:
             interpreter
         )  # Started while the control plane still says Pending, not at the first invoke.
         cache = self._running_cache()
-        code = await asyncio.to_thread(cache.use, [version.code] if version.code else [], "code")
+        code: str | None
+        content = None
+        if version.code_folder is not None:
+            code, content = await asyncio.to_thread(cache.use_folder, version.code_folder)
+        else:
+            code = await asyncio.to_thread(cache.use, [version.code] if version.code else [], "code")
         try:
             layers = await asyncio.to_thread(cache.use, version.layers, "layers")
         except BaseException:
@@ -128,6 +133,7 @@ class ProcessExecutor:
             version,
             variables=layout.variables(version.runtime, interpreter, places),
             warnings=(warning,) if warning else (),
+            content=content,
             runtime_version=_runtime_version(version.runtime),
             interpreter=interpreter,
             code=code,
