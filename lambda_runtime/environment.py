@@ -113,6 +113,7 @@ class ExecutionEnvironment:
         self._stream: StreamedResponse | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._began = 0.0
+        self._bound_at = 0.0
         self._init_duration_ms: float | None = None
         self._report_due: tuple[InvokeReport, Work] | None = None
         self._platform: AnyPlatformLog = (
@@ -372,14 +373,17 @@ class ExecutionEnvironment:
         work.assigned = True
         self._work = work
         self._began = time.monotonic()
+        self._bound_at = time.time()
         self._timer = self._loop.call_later(timeout_s, self._timed_out)
 
     def _write_start(self, work: Work) -> None:
         invocation = work.invocation
         if invocation.want_log_tail:
             self._log.open_tail()
-        line = self._platform.start(time.time(), invocation.request_id, self.version.version, invocation.trace_header)
-        self._log.write(line)
+        # Written after the hand-over, but from before it: what the function writes comes behind.
+        moment = self._bound_at
+        line = self._platform.start(moment, invocation.request_id, self.version.version, invocation.trace_header)
+        self._log.write(line, moment)
 
     def _hand_over(self, connection: RuntimeApiConnection, work: Work) -> None:
         self.state = State.BUSY

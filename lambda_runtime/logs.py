@@ -115,10 +115,10 @@ class EnvironmentLog:
         self.observer: Callable[[str, Sequence[LogEntry]], None] | None = None
         """Called with `function` or `extension` and the entries that such processes wrote, if somebody wants to know."""
 
-    def write(self, message: str | None) -> None:
-        """Add a message of the platform; None is one that the log level filtered out."""
+    def write(self, message: str | None, moment: float | None = None) -> None:
+        """Add a message of the platform, of now or of `moment`; None is one that the log level filtered out."""
         if message is not None:
-            self._add([(int(self._now() * 1000), message)])
+            self._add([(int((moment or self._now()) * 1000), message)])
 
     def output(self, data: bytes) -> None:
         """Add what processes inside wrote."""
