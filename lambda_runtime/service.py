@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-import random
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +20,7 @@ from lambda_runtime.live_code import look_at
 from lambda_runtime.logs import LogSink
 from lambda_runtime.metrics import Metrics, MetricSink, Series
 from lambda_runtime.provisioned import INIT_FAILURE, Allocation, ProvisionedStatus
+from lambda_runtime.tracing import Sampler, new_trace_header
 from lambda_runtime.types import FunctionVersion, Invocation, InvocationResult
 from lambda_runtime.version_manager import VersionManager
 from lambda_runtime.work import Work
@@ -65,6 +64,7 @@ class RuntimeService:
         self.events = EventQueue(self.invoke, self.clock, retry_policy or self._default_policy, on_outcome, self.count)
         self.concurrency = ConcurrencyTracker(config.concurrency_limit, self.events.slot_released)
         self.metrics = Metrics(metric_sink, self.concurrency.unreserved)
+        self.sampler = Sampler()
         self._managers: dict[str, VersionManager] = {}
         self._allocations = Allocations(self._set_provisioned_target, self._provisioned_on)
         self._drained: set[VersionManager] = set()
@@ -318,10 +318,3 @@ class RuntimeService:
         task = asyncio.get_running_loop().create_task(self.executor.release(manager.prepared))
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
-
-
-def new_trace_header() -> str:
-    """A trace that nobody sampled, as Lambda makes one for a request without: `Root=1-…;Parent=…;Sampled=0`."""
-    # Ids that have to be unique, not secret: a generator in the process costs a tenth of asking the kernel.
-    ids = random.getrandbits(160)
-    return f"Root=1-{int(time.time()):08x}-{ids >> 64:024x};Parent={ids & 0xFFFFFFFFFFFFFFFF:016x};Sampled=0"

@@ -147,7 +147,7 @@ class InvokeOperations(Operations):
         function, version, invoked_arn = await self._target(context, name, qualifier)
         _require_tenant(version, tenant_id)
         check_json(payload)
-        trace_header, loops = _chain(context, function)
+        trace_header, loops = self._chain(context, function, version)
         invocation = Invocation(
             version_arn=f"{function.arn}:{version.number}",
             invoked_arn=invoked_arn,
@@ -190,7 +190,7 @@ class InvokeOperations(Operations):
 
     def _trace(self, context: RequestContext, function: Function, version: Version, invoked_arn: str) -> str:
         """The trace header of a synchronous invocation. Raises RecursiveInvocationException instead of closing a loop."""
-        trace_header, loops = _chain(context, function)
+        trace_header, loops = self._chain(context, function, version)
         if loops:
             self.runtime.count(RECURSIVE_INVOCATIONS_DROPPED, f"{function.arn}:{version.number}", invoked_arn)
             raise RecursiveInvocationException(
@@ -198,6 +198,13 @@ class InvokeOperations(Operations):
                 "and stopped your function's invocation."
             )
         return trace_header
+
+    def _chain(self, context: RequestContext, function: Function, version: Version) -> tuple[str, bool]:
+        """The trace header of an invocation, and whether the chain of requests has run the function too often."""
+        mode = version.configuration.tracing_mode
+        sampled = self.runtime.sampler.header(context.trace_header, function.arn, mode)
+        trace_header, before = lineage.extend(sampled, function.arn)
+        return trace_header, before >= lineage.LIMIT and function.settings.recursive_loop == "Terminate"
 
     def _choose(self, identity: FunctionId) -> tuple[Function, Version]:
         function = self.store.find(identity.account_id, identity.region, identity.name)
@@ -224,12 +231,6 @@ class InvokeOperations(Operations):
             return await self.runtime.invoke(invocation)
         except RuntimeServiceError as error:
             raise _as_aws_error(error, invocation.version_arn) from error
-
-
-def _chain(context: RequestContext, function: Function) -> tuple[str, bool]:
-    """The trace header of an invocation, and whether the chain of requests has run the function too often."""
-    trace_header, before = lineage.extend(context.trace_header, function.arn)
-    return trace_header, before >= lineage.LIMIT and function.settings.recursive_loop == "Terminate"
 
 
 async def _events(result: InvocationResult) -> AsyncIterator[shapes.InvokeWithResponseStreamResponseEvent]:

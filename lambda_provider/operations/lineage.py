@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 
-from lambda_runtime.service import new_trace_header
+from lambda_runtime.tracing import new_trace_header
 
 LIMIT = 16
 """A chain may run a function so often; the next invocation is stopped (the same page: approximately 16 times)."""

@@ -18,6 +18,7 @@ from lambda_runtime.clock import SystemClock
 from lambda_runtime.errors import RuntimeServiceError, VersionFailed, VersionNotDeployed
 from lambda_runtime.event_queue import EventJournal, Outcome, QueuedEvent
 from lambda_runtime.provisioned import ProvisionedStatus
+from lambda_runtime.tracing import Sampler
 from lambda_runtime.types import FunctionVersion, Invocation, InvocationResult
 
 T = TypeVar("T")
@@ -79,6 +80,7 @@ class FakeRuntime:
         self.resumed: list[QueuedEvent] = []
         self.event_journal: EventJournal | None = None
         self.clock = SystemClock()
+        self.sampler = Sampler()
         self.answer: Callable[[Invocation], InvocationResult] = lambda invocation: InvocationResult(
             payload=invocation.payload, executed_version=invocation.version_arn.rpartition(":")[2]
         )

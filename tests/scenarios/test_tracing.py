@@ -1,0 +1,59 @@
+"""The trace header on its way: from the request to the function, its log, and the functions that it calls."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+TELLS = "import os\ndef handler(event, context): return os.environ['_X_AMZN_TRACE_ID']\n"
+CALLS = """
+import json, os, boto3
+def handler(event, context):
+    answer = boto3.client("lambda").invoke(FunctionName=event)
+    return [os.environ["_X_AMZN_TRACE_ID"], json.load(answer["Payload"])]
+"""
+
+
+def _fields(header: str) -> dict[str, str]:
+    return dict(field.split("=", 1) for field in header.split(";"))
+
+
+def test_an_active_function_is_sampled_and_its_report_says_so(
+    deploy: Callable[..., str], invoke: Callable[..., Any]
+) -> None:
+    name = deploy(TELLS, TracingConfig={"Mode": "Active"})
+    outcome = invoke(name, LogType="Tail")
+    trace = _fields(outcome.payload)
+    assert trace["Sampled"] == "1"
+    assert f"XRAY TraceId: {trace['Root']}\tSegmentId: {trace['Parent']}\tSampled: true" in outcome.log
+
+
+def test_a_function_that_passes_through_samples_nothing_itself(
+    deploy: Callable[..., str], invoke: Callable[..., Any]
+) -> None:
+    outcome = invoke(deploy(TELLS), LogType="Tail")
+    assert _fields(outcome.payload)["Sampled"] == "0"
+    assert "XRAY" not in outcome.log
+
+
+def test_a_trace_goes_on_through_functions_that_call_functions(
+    deploy: Callable[..., str], aws_client: Callable[..., Any]
+) -> None:
+    client = aws_client("lambda", retries={"total_max_attempts": 2})
+    inner, outer = deploy(TELLS), deploy(CALLS, runtime="python3.11", Timeout=30, MemorySize=512)
+    root = "1-5e34a614-10bdbc2e5c4ec1cb5b9ad6d3"
+
+    def add_header(request: Any, **_: Any) -> None:
+        request.headers["X-Amzn-Trace-Id"] = f"Root={root};Parent=53995c3f42cd8ad8;Sampled=1"
+
+    client.meta.events.register("before-sign.lambda.Invoke", add_header)
+    try:
+        answer = client.invoke(FunctionName=outer, Payload=json.dumps(inner), LogType="Tail")
+    finally:
+        client.meta.events.unregister("before-sign.lambda.Invoke", add_header)
+    first, second = map(_fields, json.load(answer["Payload"]))
+    assert first["Root"] == second["Root"] == root
+    assert first["Sampled"] == second["Sampled"] == "1"
+    assert f"XRAY TraceId: {root}" in base64.b64decode(answer["LogResult"]).decode()
