@@ -7,19 +7,20 @@ import sys
 import time
 from typing import Any
 
-from lambda_provider.commands import CommandError
+from lambda_provider.commands import CommandError, colours
 from lambda_provider.commands.endpoint import AwsError, Endpoint
 
 _POLL_S = 1.0
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the events of all streams in the order of time; with `--follow`, goes on until Ctrl-C."""
+    """Prints the events of all streams in the order of time, in colour on a terminal; with `--follow`, goes on until Ctrl-C."""
     endpoint = Endpoint(options.endpoint_url, account=options.account, region=options.region)
     group = options.name if options.name.startswith("/") else f"/aws/lambda/{options.name.rpartition(':function:')[2]}"
     seen: set[str] = set()
     since_ms = 0
     waiting = False
+    in_colour = colours.wanted(sys.stdout)
     while True:
         events = _events(endpoint, group, since_ms)
         if events is None:
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
             waiting, events = True, []
         for event in events:
             if event["eventId"] not in seen:
-                print(_line(event), flush=True)
+                print(_line(event, in_colour), flush=True)
         if not options.follow:
             return 0
         if events:
@@ -61,7 +62,8 @@ def _events(endpoint: Endpoint, group: str, since_ms: int) -> list[dict[str, Any
         request["nextToken"] = page["nextToken"]
 
 
-def _line(event: dict[str, Any]) -> str:
+def _line(event: dict[str, Any], in_colour: bool) -> str:
     seconds, milliseconds = divmod(event["timestamp"], 1000)
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{moment}.{milliseconds:03d}Z  {event['message'].rstrip()}"
+    moment, message = f"{moment}.{milliseconds:03d}Z", event["message"].rstrip()
+    return colours.coloured(moment, message) if in_colour else f"{moment}  {message}"
