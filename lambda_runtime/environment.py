@@ -391,8 +391,7 @@ class ExecutionEnvironment:
         if self._sandbox is not None:
             self._sandbox.work_begins()
         invocation = work.invocation
-        elapsed = time.monotonic() - self._began
-        deadline_ms = int((time.time() - elapsed + self.version.timeout_s) * 1000)
+        deadline_ms = int((self._bound_at + self.version.timeout_s) * 1000)
         lines = [
             f"Lambda-Runtime-Aws-Request-Id: {invocation.request_id}\r\n"
             f"Lambda-Runtime-Deadline-Ms: {deadline_ms}\r\n"
