@@ -262,7 +262,9 @@ class FakeExecutor:
             await self.gate.wait()
         if self.fail_prepare is not None:
             raise self.fail_prepare
-        return PreparedVersion(version, {"LAMBDA_TASK_ROOT": "/var/task"}, (), "fake:1.v1", tuple(self.extensions))
+        return PreparedVersion(
+            version, {"LAMBDA_TASK_ROOT": "/var/task"}, runtime_version="fake:1.v1", extensions=tuple(self.extensions)
+        )
 
     async def release(self, prepared: PreparedVersion) -> None:
         self.released.append(prepared.version.revision)
