@@ -49,6 +49,8 @@ class FunctionVersion:
     application_log_level: str | None = None
     system_log_level: str | None = None
     tracing_mode: str = "PassThrough"
+    snap_start: bool = False
+    """Environments are to start from a snapshot of an initialised one."""
     runtime_version_arn: str = ""
     """For the INIT_START line; the control plane shows the same one as RuntimeVersionConfig."""
     image_uri: str | None = None

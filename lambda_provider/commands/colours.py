@@ -13,7 +13,8 @@ _PLATFORM = re.compile(
     r'(?:START|END|REPORT) RequestId: |INIT_START |RESTORE_(?:START|REPORT) |EXTENSION\t|\{"time":"[^"]*","type":"platform\.'
 )
 _ERROR = re.compile(
-    r"\[(?:ERROR|CRITICAL|FATAL)\]|Traceback |RequestId: \S+ Error: |\S+ \S+ Task timed out |INIT_REPORT .*Status: (?:error|timeout)"
+    r"\[(?:ERROR|CRITICAL|FATAL)\]|Traceback |RequestId: \S+ Error: |\S+ \S+ Task timed out "
+    r"|INIT_REPORT .*Status: (?:error|timeout)"
     r'|\S+\t\S+\t(?:ERROR|FATAL)\t|\{.*"level": ?"(?:ERROR|CRITICAL|FATAL)"'
 )
 _WARNING = re.compile(r'\[WARN(?:ING)?\]|\S+\t\S+\tWARN\t|\{.*"level": ?"WARN(?:ING)?"')

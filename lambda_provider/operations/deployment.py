@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_provider.api import ResourceNotFoundException
-from lambda_provider.model.function import Function, Version
+from lambda_provider.model.function import LATEST, Function, Version
 from lambda_provider.store.archives import ArchiveStore
 from lambda_provider.store.store import Store
 from lambda_provider.validation.names import FunctionId
@@ -210,6 +210,7 @@ def runtime_version(function: Function, version: Version, archives: ArchiveStore
         application_log_level=configuration.logging.application_log_level,
         system_log_level=configuration.logging.system_log_level,
         tracing_mode=configuration.tracing_mode,
+        snap_start=configuration.snap_start == "PublishedVersions" and version.number != LATEST,
         runtime_version_arn=function.runtime_version_arn(version),
         image_uri=configuration.code.image_uri,
         image_command=image.command if image else None,

@@ -26,7 +26,7 @@ from lambda_provider.urls.responses import BODYLESS, JSON, BrokenResponse, Malfo
 from lambda_provider.validation.names import FunctionId
 from lambda_provider.wire.http import HttpResponse
 from lambda_provider.wire.serializer import INTERNAL_ERROR, REQUEST_ID, error_response
-from lambda_runtime.service import new_trace_header
+from lambda_runtime.tracing import new_trace_header
 from lambda_runtime.types import Invocation, InvocationResult
 
 logger = logging.getLogger(__name__)

@@ -29,6 +29,10 @@ from lambda_runtime.types import FunctionVersion
 
 _FORK_SAFE = frozenset({"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"})
 """Python's own variables that a forked interpreter can still follow; with any other one, a fresh interpreter is started."""
+_NO_SNAP_START = (
+    "SnapStart has no effect here: every environment of this version is initialised by itself, and runtime hooks "
+    "(before snapshot, after restore) do not run."
+)
 _ADDRESSES = 64 << 16
 """Loopback addresses of environments with extensions: 127.64.0.0 to 127.127.255.255."""
 
@@ -132,7 +136,7 @@ class ProcessExecutor:
         return PreparedProcessVersion(
             version,
             variables=layout.variables(version.runtime, interpreter, places),
-            warnings=(warning,) if warning else (),
+            warnings=tuple(each for each in (warning, _NO_SNAP_START if version.snap_start else "") if each),
             content=content,
             runtime_version=_runtime_version(version.runtime),
             interpreter=interpreter,
