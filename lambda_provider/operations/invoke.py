@@ -54,25 +54,10 @@ class InvokeOperations(Operations):
             tenant_id = request.get("TenantId")
             await self._enqueue(context, request["FunctionName"], request.get("Qualifier"), payload, tenant_id)
             return {"StatusCode": 202, "Payload": b""}
-        check_size(payload, self.config.payload_size)
-        function, version, invoked_arn = await self._target(context, request["FunctionName"], request.get("Qualifier"))
-        _require_tenant(version, request.get("TenantId"))
-        check_json(payload)
+        invocation = await self._invocation(context, request, payload)
         if kind == "DryRun":
             return {"StatusCode": 204, "Payload": b""}
-        client_context = request.get("ClientContext")
-        result = await self.run(
-            Invocation(
-                version_arn=f"{function.arn}:{version.number}",
-                invoked_arn=invoked_arn,
-                payload=payload,
-                request_id=context.request_id,
-                client_context=decode_client_context(client_context) if client_context else None,
-                trace_header=self._trace(context, function, version, invoked_arn),
-                tenant_id=request.get("TenantId"),
-                want_log_tail=request.get("LogType") == "Tail",
-            )
-        )
+        result = await self.run(invocation)
         response: shapes.InvocationResponse = {
             "StatusCode": 200,
             "ExecutedVersion": result.executed_version,
@@ -98,33 +83,42 @@ class InvokeOperations(Operations):
 
         A failure of the function is told in the last event. A function that does not stream answers in one chunk.
         """
-        payload = request.get("Payload") or EMPTY
-        check_size(payload, self.config.payload_size)
-        function, version, invoked_arn = await self._target(context, request["FunctionName"], request.get("Qualifier"))
-        _require_tenant(version, request.get("TenantId"))
-        check_json(payload)
+        invocation = await self._invocation(context, request, request.get("Payload") or EMPTY, streaming=True)
         if request.get("InvocationType") == "DryRun":
             return {"StatusCode": 204}
-        client_context = request.get("ClientContext")
-        result = await self.run(
-            Invocation(
-                version_arn=f"{function.arn}:{version.number}",
-                invoked_arn=invoked_arn,
-                payload=payload,
-                request_id=context.request_id,
-                client_context=decode_client_context(client_context) if client_context else None,
-                trace_header=self._trace(context, function, version, invoked_arn),
-                tenant_id=request.get("TenantId"),
-                want_log_tail=request.get("LogType") == "Tail",
-                streaming=True,
-            )
-        )
+        result = await self.run(invocation)
         return {
             "StatusCode": 200,
             "ExecutedVersion": result.executed_version,
             "ResponseStreamContentType": result.content_type or "application/octet-stream",
             "EventStream": _events(result),
         }
+
+    async def _invocation(
+        self,
+        context: RequestContext,
+        request: shapes.InvocationRequest | shapes.InvokeWithResponseStreamRequest,
+        payload: bytes,
+        *,
+        streaming: bool = False,
+    ) -> Invocation:
+        """What a synchronous request asks to run, once everything that AWS checks first is in order."""
+        check_size(payload, self.config.payload_size)
+        function, version, invoked_arn = await self._target(context, request["FunctionName"], request.get("Qualifier"))
+        _require_tenant(version, request.get("TenantId"))
+        check_json(payload)
+        client_context = request.get("ClientContext")
+        return Invocation(
+            version_arn=f"{function.arn}:{version.number}",
+            invoked_arn=invoked_arn,
+            payload=payload,
+            request_id=context.request_id,
+            client_context=decode_client_context(client_context) if client_context else None,
+            trace_header=self._trace(context, function, version, invoked_arn),
+            tenant_id=request.get("TenantId"),
+            want_log_tail=request.get("LogType") == "Tail",
+            streaming=streaming,
+        )
 
     async def invoke_for(self, target_arn: str, parcel: Parcel) -> None:
         """Accept an event for a function that is the destination of another one. Raises AWS's error when it is refused."""
