@@ -6,7 +6,6 @@ import asyncio
 import enum
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Protocol
 
 from lambda_runtime.config import RuntimeConfig
@@ -16,6 +15,7 @@ from lambda_runtime.extension_side import ExtensionSide
 from lambda_runtime.failures import InitFailure, decoded, error_body, exit_reason, reported_type
 from lambda_runtime.logs import EnvironmentLog, LogSink, new_log_stream
 from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog, TextPlatformLog
+from lambda_runtime.reporter import EnvironmentReporter
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
 from lambda_runtime.runtime_api.extensions import ExtensionsRouter
 from lambda_runtime.runtime_api.routes import Refused, ResponseStream, RuntimeApiRouter
@@ -115,14 +115,14 @@ class ExecutionEnvironment:
         self._began = 0.0
         self._bound_at = 0.0
         self._init_duration_ms: float | None = None
-        self._report_due: tuple[InvokeReport, Work] | None = None
-        self._platform: AnyPlatformLog = (
+        stream = new_log_stream(self.version.version, time.time())
+        self._log = EnvironmentLog(self.version, stream, log_sink, self._loop)
+        platform: AnyPlatformLog = (
             JsonPlatformLog(self.version.system_log_level or "INFO", initialization_type)
             if self.version.log_format == "JSON"
             else TextPlatformLog()
         )
-        stream = new_log_stream(self.version.version, time.time())
-        self._log = EnvironmentLog(self.version, stream, log_sink, self._loop)
+        self._reporter = EnvironmentReporter(self.version, self._log, platform)
         self.id = stream[-32:]
         self._extensions: ExtensionSide | None = None
         if prepared.extensions:
@@ -138,10 +138,10 @@ class ExecutionEnvironment:
         self._began = time.monotonic()
         if work is not None:
             self._bind(work, self.version.timeout_s)
-            self._write_start(work)
+            self._reporter.started(work.invocation, self._bound_at)
         else:
             self._timer = self._loop.call_later(self._init_timeout_s, self._init_timed_out)
-            self._init_started()
+            self._reporter.init_started(self._prepared.runtime_version, self._prepared.warnings)
         try:
             runtime_api = await self._server.open(self._executor.runtime_api_host())
             spec = SandboxSpec(self.id, runtime_api, self._variables(runtime_api), self._log.output)
@@ -156,7 +156,7 @@ class ExecutionEnvironment:
         except BaseException:
             self.stop()
             raise
-        self._sandbox = sandbox
+        self._sandbox = self._reporter.sandbox = sandbox
         sandbox.exited.add_done_callback(self._exited)
         if self._extensions is not None:
             self._extensions.sandbox_started(sandbox)
@@ -170,11 +170,10 @@ class ExecutionEnvironment:
     def assign(self, work: Work) -> None:
         """READY -> BUSY: give the waiting runtime its next invocation."""
         assert self.state is State.READY and self._waiting is not None
-        if self._report_due is not None:
-            self._write_report()
+        self._reporter.write_due()
         self._bind(work, self.version.timeout_s)
         self._hand_over(self._waiting, work)
-        self._write_start(work)
+        self._reporter.started(work.invocation, self._bound_at)
 
     def stop(self, reason: str = "spindown") -> None:
         """Any state -> STOPPED: end the processes inside. Work that is still bound fails.
@@ -187,8 +186,7 @@ class ExecutionEnvironment:
         self._cancel_timer()
         self._waiting = None
         if self._extensions is not None and self._extensions.any and self._sandbox is not None:
-            if self._report_due is not None:
-                self._write_report()
+            self._reporter.write_due()
             limit_s = self._config.shutdown_timeout_s
             phase = self._extensions.shut_down(self._sandbox, reason, limit_s, self._close)
             task = self._loop.create_task(phase)
@@ -203,19 +201,15 @@ class ExecutionEnvironment:
 
     def _close(self) -> None:
         """Leave no process and no listener."""
+        self._reporter.drain()
         if self._sandbox is not None:
-            self._sandbox.drain_output()
             self._sandbox.kill()
-        if self._report_due is not None:
-            self._write_report()
         self._server.close()
-        self._log.end_of_invocation()
-        self._log.deliver()
+        self._reporter.close()
 
     def deliver_log(self) -> None:
         """Hand over what was written to the log so far, instead of in a moment."""
-        if self._sandbox is not None:
-            self._sandbox.drain_output()
+        self._reporter.drain()
         self._log.deliver()
 
     # --- what the Runtime API calls (RuntimeEvents)
@@ -226,8 +220,8 @@ class ExecutionEnvironment:
             raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
         self._waiting = connection
         if self._extensions is not None:
-            if self.state is State.FINISHING and self._report_due is not None:
-                self._extensions.runtime_done(self._measured(self._report_due[0]))
+            if self.state is State.FINISHING and (report := self._reporter.measure()) is not None:
+                self._extensions.runtime_done(report)
             elif self.state in (State.STARTING, State.INIT):
                 self._extensions.runtime_initialised(self._phase)
         if self.state is not State.READY:
@@ -319,18 +313,11 @@ class ExecutionEnvironment:
     def _phase(self) -> str:
         return "init" if self._work is None else "invoke"
 
-    def _init_started(self) -> None:
-        version, name = self.version, self._prepared.runtime_version
-        self._log.write(self._platform.init_start(time.time(), name, version.runtime_version_arn, version.version))
-        for warning in self._prepared.warnings:
-            self._log.write(f"[WARN] lambda-provider: {warning}\n")
-
     def _initialised(self, connection: RuntimeApiConnection) -> None:
         self._init_duration_ms = (time.monotonic() - self._began) * 1000
         if self._extensions is not None:
             self._extensions.initialised(self._init_duration_ms, self._phase)
-        if self._sandbox is not None:
-            self._sandbox.drain_output()
+        self._reporter.drain()
         if self._work is None:
             if self._sandbox is not None:
                 self._sandbox.work_ends()
@@ -350,15 +337,11 @@ class ExecutionEnvironment:
     def _init_failed(self, failure: InitFailure) -> None:
         if self.state is State.STOPPED:
             return
-        if self._sandbox is not None:
-            self._sandbox.drain_output()
+        self._reporter.drain()
         self._log.end_of_invocation()
-        duration = (time.monotonic() - self._began) * 1000
-        phase = self._phase
         if self._extensions is not None:
             self._extensions.write_states()
-        error = failure.error_type if failure.status == "error" else None
-        self._log.write(self._platform.init_report(time.time(), duration, phase, failure.status, error))
+        self._reporter.init_failed((time.monotonic() - self._began) * 1000, self._phase, failure)
         if self._work is not None:
             self._init_duration_ms = None
             self._fail(self._work, failure.error_type, failure.payload)
@@ -375,15 +358,6 @@ class ExecutionEnvironment:
         self._began = time.monotonic()
         self._bound_at = time.time()
         self._timer = self._loop.call_later(timeout_s, self._timed_out)
-
-    def _write_start(self, work: Work) -> None:
-        invocation = work.invocation
-        if invocation.want_log_tail:
-            self._log.open_tail()
-        # Written after the hand-over, but from before it: what the function writes comes behind.
-        moment = self._bound_at
-        line = self._platform.start(moment, invocation.request_id, self.version.version, invocation.trace_header)
-        self._log.write(line, moment)
 
     def _hand_over(self, connection: RuntimeApiConnection, work: Work) -> None:
         self.state = State.BUSY
@@ -436,7 +410,7 @@ class ExecutionEnvironment:
         self._stream = None
         work.duration_ms = duration_ms = (time.monotonic() - self._began) * 1000
         work.failed = status != "success"
-        report = InvokeReport(
+        self._reporter.due = InvokeReport(
             work.invocation.request_id,
             duration_ms,
             self.version.memory_mib,
@@ -447,57 +421,29 @@ class ExecutionEnvironment:
             work.invocation.trace_header,
         )
         self._init_duration_ms = None
-        self._report_due = (report, work)
         if self.state is State.BUSY:
             self.state = State.FINISHING
             self._owner.environment_finishing(self)
 
     def _report_later(self) -> None:
         if self._extensions is None or self.state is not State.FINISHING:
-            self._loop.call_soon(self._write_report)
+            self._loop.call_soon(self._reporter.write_due)
         else:
             # The time limit holds for the extensions, too, which may go on.
             left_s = self._began + self.version.timeout_s - time.monotonic()
             self._timer = self._loop.call_later(max(0.0, left_s), self._overran)
 
     def _close_tail(self) -> bytes:
-        if self._extensions is None or self.state is not State.FINISHING or self._report_due is None:
-            self._write_report()
-            return self._log.close_tail()
-        # The caller does not wait for the extensions, so its report is of the function alone.
-        return self._log.close_tail(
-            *self._extensions.platform.preview(time.time(), self._measured(self._report_due[0]))
-        )
-
-    def _measured(self, report: InvokeReport) -> InvokeReport:
-        """The report with what the sandbox knows; everything the processes wrote is in the log then."""
-        if self._sandbox is not None:
-            self._sandbox.drain_output()
-            report = report.with_memory(self._sandbox.max_memory_mib())
-        self._log.end_of_invocation()
-        return report
+        if self._extensions is not None and self.state is State.FINISHING and (report := self._reporter.measure()):
+            # The caller does not wait for the extensions, so its report is of the function alone.
+            return self._reporter.tail(*self._extensions.platform.preview(time.time(), report))
+        self._reporter.write_due()
+        return self._reporter.tail()
 
     def _write_whole_report(self, status: str | None = None, error_type: str | None = None) -> None:
         """The report of an invocation that ends with the extensions: the time is that of all."""
-        if self._report_due is not None:
-            report, work = self._report_due
-            duration_ms = (time.monotonic() - self._began) * 1000
-            report = replace(report, duration_ms=duration_ms)
-            if status is not None:
-                report = replace(report, status=status, error_type=error_type)
-            self._report_due = (report, work)
-            self._write_report()
-
-    def _write_report(self) -> None:
-        if self._report_due is None:
-            return
-        report, _ = self._report_due
-        self._report_due = None
-        report = self._measured(report)
-        now = time.time()
-        self._log.write(self._platform.end(now, report))
-        self._log.write(self._platform.report(now, report))
-        self._log.deliver()
+        self._reporter.amend((time.monotonic() - self._began) * 1000, status, error_type)
+        self._reporter.write_due()
 
     async def _collect(self, stream: StreamedResponse, work: Work, result: InvocationResult) -> None:
         """A streaming handler, a caller that wants it whole: `work.answer` follows the end of the stream."""
@@ -526,19 +472,15 @@ class ExecutionEnvironment:
             return
         timeout_s = self.version.timeout_s
         request_id = work.invocation.request_id
-        if self._sandbox is not None:
-            self._sandbox.drain_output()
-        self._log.end_of_invocation()
+        self._reporter.timed_out(request_id)
         message = f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds"
         payload = error_body(TIMED_OUT, message)
-        self._log.write(self._platform.timed_out(time.time(), request_id, timeout_s))
         self._break(work, TIMED_OUT, payload, "timeout")
 
     def _overran(self) -> None:
         """The function has answered, but its extensions take longer than it may."""
-        if self._report_due is not None:
-            line = self._platform.timed_out(time.time(), self._report_due[0].request_id, self.version.timeout_s)
-            self._log.write(line)
+        if self._reporter.due is not None:
+            self._reporter.timed_out(self._reporter.due.request_id)
             self._write_whole_report(status="timeout", error_type=TIMED_OUT)
         self.stop("timeout")
 
@@ -546,14 +488,11 @@ class ExecutionEnvironment:
         """Any state -> STOPPED: an extension ended or reported an error. An invocation that is under way fails."""
         if self.state is State.STOPPED:
             return
-        due = self._report_due[0].request_id if self._report_due is not None else ""
+        due = self._reporter.due.request_id if self._reporter.due is not None else ""
         request_id = self._work.invocation.request_id if self._work is not None else due
         payload = error_body(error_type, f"RequestId: {request_id} Error: {message}")
         if request_id:
-            if self._sandbox is not None:
-                self._sandbox.drain_output()
-            self._log.end_of_invocation()
-            self._log.write(self._platform.fault(time.time(), request_id, message, error_type))
+            self._reporter.fault(request_id, message, error_type)
         if self.state in (State.STARTING, State.INIT):
             self._init_failed(InitFailure(error_type, payload))
         elif self._work is not None:
@@ -575,8 +514,7 @@ class ExecutionEnvironment:
             self._init_failed(failure)
         elif self._work is not None:
             request_id = self._work.invocation.request_id
-            self._log.end_of_invocation()
-            self._log.write(self._platform.fault(time.time(), request_id, reason, "Runtime.ExitError"))
+            self._reporter.fault(request_id, reason, "Runtime.ExitError")
             payload = error_body("Runtime.ExitError", f"RequestId: {request_id} Error: {reason}")
             self._break(self._work, reported_type(status, "Runtime.ExitError"), payload, "error")
         else:
@@ -595,9 +533,14 @@ class ExecutionEnvironment:
         side = self._extensions
         if side is None:
             side = self._extensions = ExtensionSide(
-                self, self.version, self._prepared.extensions, self._platform, self.initialization_type, self._log
+                self,
+                self.version,
+                self._prepared.extensions,
+                self._reporter.platform,
+                self.initialization_type,
+                self._log,
             )
-            self._platform = side.platform
+            self._reporter.platform = side.platform
             if self._sandbox is not None:
                 side.sandbox_started(self._sandbox)
             if self.state not in (State.STARTING, State.INIT):
