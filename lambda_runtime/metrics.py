@@ -72,11 +72,13 @@ class Statistic:
 class Gauge:
     """How many invocations run at once, and the most since the last look."""
 
-    __slots__ = ("active", "peak")
+    __slots__ = ("active", "peak", "series")
 
     def __init__(self) -> None:
         self.active = 0
         self.peak = 0
+        self.series = 0
+        """How many series count here; without any, the gauge goes when it has come to rest."""
 
     def take_peak(self) -> int:
         """The most that ran at once since the last call."""
@@ -91,10 +93,10 @@ class Series:
     """
 
     __slots__ = (
-        "_gauges",
         "_metrics",
         "duration",
         "errors",
+        "gauges",
         "invocations",
         "moment",
         "others",
@@ -106,7 +108,7 @@ class Series:
         self.version = version
         self.resource = resource
         self._metrics = metrics
-        self._gauges = gauges
+        self.gauges = gauges
         self.clear()
 
     def clear(self) -> None:
@@ -119,7 +121,7 @@ class Series:
 
     def began(self) -> None:
         """An invocation has a slot."""
-        for gauge in self._gauges:
+        for gauge in self.gauges:
             gauge.active = active = gauge.active + 1
             if active > gauge.peak:
                 gauge.peak = active
@@ -128,7 +130,7 @@ class Series:
 
     def ended(self, duration_ms: float | None, failed: bool) -> None:
         """Its slot is free again. `duration_ms` is None for one that did not run."""
-        for gauge in self._gauges:
+        for gauge in self.gauges:
             gauge.active -= 1
         if duration_ms is None:
             return
@@ -169,7 +171,8 @@ class Metrics:
     def __init__(self, sink: MetricSink, unreserved: Callable[[str, str], tuple[int, int]]) -> None:
         self._sink = sink
         self._unreserved = unreserved
-        self._series: dict[tuple[str, str], Series] = {}
+        self._series: dict[str, dict[str, Series]] = {}
+        """By the ARN of the version, and the one that was invoked."""
         self._gauges: dict[tuple[str, str], dict[str, Gauge]] = {}
         self._open: list[Series] = []
         self._data: dict[tuple[str, str], dict[int, _Minute]] = {}
@@ -177,20 +180,23 @@ class Metrics:
 
     def series(self, version: FunctionVersion, invoked_arn: str) -> Series:
         """The counts of a version under the name by which it was invoked, made at the first call."""
-        key = (version.arn, invoked_arn)
-        series = self._series.get(key)
+        known = self._series.setdefault(version.arn, {})
+        series = known.get(invoked_arn)
         if series is None:
             resource = invoked_arn.split(":function:", 1)[-1]
             gauges = self._gauges.setdefault((version.account_id, version.region), {})
             shared = tuple(gauges.setdefault(name, Gauge()) for name in _names(version.function_name, resource))
-            series = self._series[key] = Series(self, version, resource, shared)
+            for gauge in shared:
+                gauge.series += 1
+            series = known[invoked_arn] = Series(self, version, resource, shared)
         series.version = version
         return series
 
     def forget(self, version_arn: str) -> None:
-        """A version is gone: hand over what was counted for it, and keep nothing."""
-        for key in [key for key in self._series if key[0] == version_arn]:
-            del self._series[key]
+        """A version is gone: what was counted for it is still handed over, nothing is kept."""
+        for series in self._series.pop(version_arn, {}).values():
+            for gauge in series.gauges:
+                gauge.series -= 1
 
     def collect(self, series: Series, moment: float) -> None:
         """What a series has counted is of another minute than what it is about to count, which is that of `moment`."""
@@ -255,9 +261,11 @@ class Metrics:
             if not gauges[""].peak:
                 continue
             minute = self._minute(account_id, region, now)
-            for name, gauge in gauges.items():
+            for name, gauge in list(gauges.items()):
                 if peak := gauge.take_peak():
                     minute.statistic(("ConcurrentExecutions", name, "")).add(peak)
+                if name and not gauge.series and not gauge.active:
+                    del gauges[name]
             unreserved, claimed = self._unreserved(account_id, region)
             minute.statistic(("UnreservedConcurrentExecutions", "", "")).add(unreserved)
             minute.statistic(("ClaimedAccountConcurrency", "", "")).add(unreserved + claimed)

@@ -215,3 +215,12 @@ async def test_counts_of_a_retired_version_are_told_all_the_same(counted: Callab
     await service.retire(f"{FUNCTION}:$LATEST")
     service.deliver_telemetry()
     assert sink.told()[("Invocations", "fn")]["Sum"] == 1
+
+
+async def test_nothing_is_kept_of_what_is_gone(counted: Callable[..., Any]) -> None:
+    service, _ = await counted(FakeExecutor())
+    await service.invoke(invocation())
+    await service.retire(f"{FUNCTION}:$LATEST")
+    service.deliver_telemetry()
+    assert not service.metrics._series
+    assert list(service.metrics._gauges["000000000000", "us-east-1"]) == [""]
