@@ -195,9 +195,7 @@ class InvokeOperations(Operations):
 
     def _chain(self, context: RequestContext, function: Function, version: Version) -> tuple[str, bool]:
         """The trace header of an invocation, and whether the chain of requests has run the function too often."""
-        mode = version.configuration.tracing_mode
-        sampled = self.runtime.sampler.header(context.trace_header, function.arn, mode)
-        trace_header, before = lineage.extend(sampled, function.arn)
+        trace_header, before = lineage.extend(self.sampled(context.trace_header, function, version), function.arn)
         return trace_header, before >= lineage.LIMIT and function.settings.recursive_loop == "Terminate"
 
     def _choose(self, identity: FunctionId) -> tuple[Function, Version]:
@@ -218,6 +216,10 @@ class InvokeOperations(Operations):
                 return function, version
         # With the qualifier even if none was given (recorded: test_invoke_exceptions).
         raise identity.or_latest().not_found()
+
+    def sampled(self, trace_header: str | None, function: Function, version: Version) -> str | None:
+        """The header with the decision whether the trace is sampled, if the function traces actively; else as it is."""
+        return self.runtime.sampler.header(trace_header, function.arn, version.configuration.tracing_mode)
 
     async def run(self, invocation: Invocation) -> InvocationResult:
         """Run what is ready. Raises AWS's error for what the data plane refuses."""

@@ -32,6 +32,7 @@ from lambda_runtime.types import Invocation, InvocationResult
 logger = logging.getLogger(__name__)
 
 STREAMED = "RESPONSE_STREAM"
+_NOT_SAMPLED = ";Sampled=0"
 _ROOT = re.compile(r"(?i)\bRoot=([^;\s]+)")
 
 
@@ -40,6 +41,7 @@ class Invoker(Protocol):
 
     async def ready(self, identity: FunctionId) -> tuple[Function, Version, str]: ...
     async def run(self, invocation: Invocation) -> InvocationResult: ...
+    def sampled(self, trace_header: str | None, function: Function, version: Version) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +127,21 @@ class FunctionUrls:
 
     async def _invocation(self, call: _Call) -> Invocation:
         """What is to be run, once the function is ready for it."""
-        trace_header = call.request.header("x-amzn-trace-id") or new_trace_header()
+        received = call.request.header("x-amzn-trace-id")
+        trace_header = received or new_trace_header()
         event = call.event(trace_header)
         if len(event) > self.payload_limit:
             raise self._too_large()
         function, version, invoked_arn = await self._invoker.ready(call.identity)
+        # Nobody has decided about a trace that we have just made.
+        undecided = received or trace_header.removesuffix(_NOT_SAMPLED)
+        sampled = self._invoker.sampled(undecided, function, version)
         return Invocation(
             version_arn=f"{function.arn}:{version.number}",
             invoked_arn=invoked_arn,
             payload=event,
             request_id=call.request_id,
-            trace_header=trace_header,
+            trace_header=trace_header if sampled == undecided else sampled,
             streaming=call.url.invoke_mode == STREAMED,
         )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 TELLS = "import os\ndef handler(event, context): return os.environ['_X_AMZN_TRACE_ID']\n"
 CALLS = """
@@ -57,3 +59,24 @@ def test_a_trace_goes_on_through_functions_that_call_functions(
     assert first["Root"] == second["Root"] == root
     assert first["Sampled"] == second["Sampled"] == "1"
     assert f"XRAY TraceId: {root}" in base64.b64decode(answer["LogResult"]).decode()
+
+
+def test_a_request_to_a_function_url_is_sampled_too(
+    deploy: Callable[..., str], aws_client: Callable[..., Any], gateway: Any
+) -> None:
+    client = aws_client("lambda")
+    source = "import os\ndef handler(event, context):\n"
+    source += "    return [event['headers']['x-amzn-trace-id'], os.environ['_X_AMZN_TRACE_ID']]\n"
+    name = deploy(source, TracingConfig={"Mode": "Active"})
+    for action in ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction"):
+        client.add_permission(FunctionName=name, StatementId=action[7:], Action=action, Principal="*")
+    url = client.create_function_url_config(FunctionName=name, AuthType="NONE")["FunctionUrl"]
+    host = urlsplit(url).netloc
+    connection = HTTPConnection("127.0.0.1", gateway.port)
+    try:
+        connection.request("GET", "/", headers={"Host": host})
+        told, seen = json.load(connection.getresponse())
+    finally:
+        connection.close()
+    assert _fields(told)["Root"] == _fields(seen)["Root"]
+    assert _fields(seen)["Sampled"] == "1"
