@@ -208,8 +208,7 @@ def test_layer_from_s3(aws, snapshot, layer):
         s3.delete_object(Bucket=bucket, Key="layer.zip")
         s3.delete_bucket(Bucket=bucket)
     assert error.response["Error"]["Message"] == (
-        "Error occurred while GetObject. S3 Error Code: NoSuchKey. "
-        "S3 Error Message: The specified key does not exist."
+        "Error occurred while GetObject. S3 Error Code: NoSuchKey. S3 Error Message: The specified key does not exist."
     )
 
 

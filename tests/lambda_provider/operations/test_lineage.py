@@ -51,7 +51,9 @@ def test_lineage_of_aws_is_read_in_both_of_its_forms() -> None:
         assert header.endswith(":0;Sampled=0")
 
 
-@pytest.mark.parametrize("text", ["Lineage=", "Lineage=x", "Lineage=a:b", "Lineage=a:-1", "Lineage=a:²", "xLineage=a:9"])
+@pytest.mark.parametrize(
+    "text", ["Lineage=", "Lineage=x", "Lineage=a:b", "Lineage=a:-1", "Lineage=a:²", "xLineage=a:9"]
+)
 def test_lineage_that_cannot_be_read_begins_anew(text: str) -> None:
     header, before = extend(f"Root=1-2-3;{text}", F)
     assert before == 0
