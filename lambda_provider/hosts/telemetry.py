@@ -120,7 +120,7 @@ class Telemetry:
                 for key in list(self._metrics):
                     await self._deliver_metrics(key)
             except (UpstreamError, OSError, ServiceUnavailable) as error:
-                logger.warning("logs are kept until moto is back: %s", error)
+                logger.warning("logs and metrics are kept until moto is back: %s", error)
 
     async def stop(self) -> None:
         """Give up on what waits: the logs end with moto."""
@@ -204,6 +204,10 @@ class Telemetry:
                 await self._post("monitoring", account_id, region, b"application/x-www-form-urlencoded", body)
             except DeliveryError as error:
                 logger.warning("moto refused %d metrics of %s: %s", len(batch), namespace, error)
+            except (UpstreamError, OSError, ServiceUnavailable):
+                newer = self._metrics.get(key, ())
+                self._metrics[key] = deque([*batch, *queue, *newer], maxlen=queue.maxlen)
+                raise
 
     async def _post(
         self, service: str, account_id: str, region: str, content_type: bytes, body: bytes, target: bytes | None = None

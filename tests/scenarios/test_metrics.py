@@ -17,7 +17,7 @@ FAILS = "def handler(event, context):\n    if event:\n        raise ValueError(e
 @pytest.fixture
 def statistic(aws_client: Callable[..., Any]) -> Callable[..., float]:
     """`statistic("Sum", "Errors", FunctionName="f")` over the last minutes."""
-    since = datetime.now(UTC) - timedelta(seconds=1)
+    since = datetime.now(UTC).replace(second=0, microsecond=0)  # What is counted in a minute has one timestamp in it.
 
     def read(kind: str, metric: str, **dimensions: str) -> float:
         answer = aws_client("cloudwatch").get_metric_statistics(
@@ -89,7 +89,7 @@ def test_metric_data_of_the_account_and_of_a_function_are_not_added_up(
 ) -> None:
     account = "333333333333"
     name = deploy(account=account)
-    since = datetime.now(UTC) - timedelta(seconds=1)
+    since = datetime.now(UTC).replace(second=0, microsecond=0)  # What is counted in a minute has one timestamp in it.
     aws_client("lambda", account=account).invoke(FunctionName=name, Payload=b"{}")
 
     def query(id_: str, **dimensions: str) -> dict[str, Any]:
