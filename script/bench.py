@@ -265,6 +265,13 @@ class ControlPlane:
         body |= {"Role": "arn:aws:iam::000000000000:role/bench", "Code": {"ZipFile": self.code}}
         return self.call("POST", "/2015-03-31/functions", body)
 
+    def wait_until_active(self, number: int) -> None:
+        """Functions become active in the order in which they were created: after this one all are."""
+        state = ""
+        while state != "Active":
+            self.connection.request("GET", f"/2015-03-31/functions/many-{number}/configuration")
+            state = json.loads(self.connection.getresponse().read())["State"]
+
     def median(self, method: str, path: str, repeat: int = 200) -> float:
         return statistics.median(self.call(method, path) for _ in range(repeat))
 
@@ -281,10 +288,11 @@ def many_functions(count: int, runtime: str) -> None:
             while created < target:
                 times.append(control.create(created, runtime))
                 created += 1
+            control.wait_until_active(created - 1)
             memory_kib = (resident_mib(pid) - before) * 1024 / (created - first)
             found[target] = {
                 "get one": control.median("GET", f"/2015-03-31/functions/many-{created // 2}"),
-                "list a page": control.median("GET", "/2015-03-31/functions/?MaxItems=50"),
+                "list a page": control.median("GET", "/2015-03-31/functions/?MaxItems=10"),
                 "create one": statistics.median(times[-1000:]),
             }
         for what, few in found[10].items():
