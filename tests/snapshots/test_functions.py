@@ -244,6 +244,33 @@ def test_a_zip_function_does_not_become_an_image(aws, snapshot, create):
     get("-after-update")
 
 
+@api("TestLambdaImages::test_lambda_image_crud")
+def test_an_image_function_stays_one(aws, snapshot, create):
+    client = aws.lambda_
+    repository = f"{aws.account_id}.dkr.ecr.{aws.region}.amazonaws.com/repository"
+    snapshot.transform(value(f"{repository}-2", "repo_uri_2"))
+    snapshot.transform(value(repository, "repo_uri"))
+    created = create(
+        PackageType="Image",
+        Code={"ImageUri": f"{repository}:latest"},
+        Environment={"Variables": {"CUSTOM_ENV": "test"}},
+    )
+    name = created["FunctionName"]
+    snapshot.match("create-image-response", created)
+
+    def get(suffix=""):
+        snapshot.match(f"get-function-code-response{suffix}", client.get_function(FunctionName=name))
+        snapshot.match(f"get-function-config-response{suffix}", client.get_function_configuration(FunctionName=name))
+
+    get()
+    error = refused(client.update_function_code, FunctionName=name, ZipFile=archive("echo.py"))
+    snapshot.match("image-to-zipfile-error", error)
+    updated = client.update_function_code(FunctionName=name, ImageUri=f"{repository}-2:latest")
+    snapshot.match("update-function-code-response", updated)
+    client.get_waiter("function_updated_v2").wait(FunctionName=name)
+    get("-after-update")
+
+
 @recorded("lambda.json", "TestLambdaBehavior::test_mixed_architecture")
 def test_update_code_changes_the_architecture(aws, snapshot, create):
     created = create(**WITH_ENVIRONMENT, Architectures=["x86_64"])

@@ -110,7 +110,7 @@ class ProcessExecutor:
         """Find the interpreter and unpack code and layers. Raises VersionFailed."""
         if version.runtime is None or version.image_uri is not None:
             raise VersionFailed(
-                "InvalidImage", "Container images need the docker executor; this is the process executor."
+                "InvalidRuntime", "Container images need the docker executor; this is the process executor."
             )
         interpreter, warning = None, ""
         if not version.runtime.startswith("provided"):
