@@ -36,17 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Marks of the scenarios."""
     config.addinivalue_line("markers", "recorded(file, key): the recording that a scenario repeats")
-    config.addinivalue_line("markers", "slow(reason): runs with --slow only")
     if config.getoption("--target", default="gateway") == "aws":
         # Now, because the tests' own fixtures take the developer's credentials out of the environment.
         config.stash[AWS_TARGET] = targets.aws()
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Slow scenarios are for those who ask for them."""
-    mark = item.get_closest_marker("slow")
-    if mark and not item.config.getoption("--slow", default=False):
-        pytest.skip(f"{mark.args[0]} (--slow)")
 
 
 @pytest.fixture
