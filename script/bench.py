@@ -5,7 +5,10 @@ b   a warm Invoke of an echo function through the gateway, with the same raw kee
 c   starting an interpreter as the runtime client needs it
 d   a cold Invoke: the first one of a function that was just deployed
 e   the gateway itself: time to ready, resident memory
+f   the control plane with many functions against a few: get one, list a page, create one
 g   asynchronous invokes: events accepted a second, and completed from the first to the last
+h   a burst: 100 first invokes at once, each in an environment of its own
+i   a streamed response: the time to its first byte, while the handler goes on
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -34,6 +38,7 @@ import boto3
 import uvloop
 
 PAYLOAD = b"{}"
+HOLD_S = 0.3
 ECHO_APP = """
 async def app(scope, receive, send):
     if scope["type"] != "http":
@@ -175,8 +180,9 @@ def archive(name: str, text: str) -> bytes:
     return buffer.getvalue()
 
 
-def deploy(client, name: str, runtime: str) -> None:
+def deploy(client, name: str, runtime: str, code: str | None = None) -> None:
     file, text, handler = HANDLERS[re.match("[a-z]+", runtime)[0]]
+    text = code or text
     client.create_function(
         FunctionName=name, Runtime=runtime, Handler=handler, Role="arn:aws:iam::000000000000:role/bench",
         Code={"ZipFile": archive(file, text)}, Timeout=30,
@@ -204,6 +210,38 @@ def cold(client, port: int, runtime: str, repeat: int) -> tuple[float, float]:
         deploy(client, name, runtime)
     times = [load(port, post(invoke_path(name), port), 1, 1)[0][0] for name in names]
     return times[0], statistics.median(times[1:])
+
+
+def burst(client, port: int, runtime: str, count: int) -> float:
+    """Seconds until `count` first invokes at once are answered by an environment each, beyond what the handler takes."""
+    deploy(
+        client,
+        "burst",
+        runtime,
+        f"import time\ndef handler(event, context):\n    time.sleep({HOLD_S})\n    return event\n",
+    )
+    return max(load(port, post(invoke_path("burst"), port), count, count)[0]) - HOLD_S
+
+
+def first_streamed_byte(client, port: int, runtime: str, repeat: int) -> float:
+    """Seconds from a request to the first byte that the handler writes, warm; the handler ends much later."""
+    code = (
+        "export const handler = awslambda.streamifyResponse(async (event, stream) => {\n"
+        f"  stream.write('first'); await new Promise(r => setTimeout(r, {HOLD_S * 1000})); stream.end('last');\n}});\n"
+    )
+    deploy(client, "stream", runtime, code)
+    times = []
+    for _ in range(repeat + 1):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            started = time.perf_counter()
+            connection.sendall(post("/2021-11-15/functions/stream/response-streaming-invocations", port))
+            received = b""
+            while b"first" not in received:
+                received += connection.recv(65536)
+            times.append(time.perf_counter() - started)
+            while b"InvokeComplete" not in received:
+                received += connection.recv(65536)
+    return statistics.median(times[1:])
 
 
 def events(count: int, runtime: str) -> None:
@@ -384,6 +422,9 @@ def main() -> None:
             row(f"c  {Path(command[0]).name} {' '.join(command[1:])}", ms(c))
             row(f"d  cold Invoke, {runtime}", ms(d), f"d/c = {d / c:.2f}")
             row(f"   the very first one, {runtime}", ms(first))
+        row("h  100 cold environments at once", ms(burst(client, port, python, 100)))
+        for runtime in [each for each in starts if each.startswith("nodejs")]:
+            row(f"i  first streamed byte, {runtime}", ms(first_streamed_byte(client, port, runtime, 10)))
         row("e  gateway ready after", ms(ready))
         row("e  gateway resident, fresh", f"{idle_mib:8.1f} MiB")
         row("e  gateway resident, after this run", f"{resident_mib(pid):8.1f} MiB")
