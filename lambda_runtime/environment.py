@@ -111,6 +111,7 @@ class ExecutionEnvironment:
         self._waiting: RuntimeApiConnection | None = None
         self._work: Work | None = None
         self._stream: StreamedResponse | None = None
+        self._collecting: asyncio.Task[None] | None = None  # Held, because the loop holds tasks weakly.
         self._timer: asyncio.TimerHandle | None = None
         self._began = 0.0
         self._bound_at = 0.0
@@ -265,7 +266,7 @@ class ExecutionEnvironment:
         result.content_type = content_type.decode("latin-1") if content_type else "application/octet-stream"
         stream.result = result
         if buffered:
-            self._loop.create_task(self._collect(stream, work, result))
+            self._collecting = self._loop.create_task(self._collect(stream, work, result))
         else:
             result.stream = stream.chunks()
             work.answer(result)
