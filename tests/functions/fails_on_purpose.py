@@ -1,4 +1,6 @@
-"""Fails, on line 7, whatever the event is."""
+"""Fails, whatever the event is:
+on line 7, as the recorded stack trace says.
+"""
 
 
 def handler(event, context):
