@@ -35,6 +35,18 @@ class InvokeReport:
         """The same report, with what the sandbox measured."""
         return replace(self, max_memory_mib=max_memory_mib)
 
+    def metrics(self) -> dict[str, Any]:
+        """The `metrics` of platform.report."""
+        found: dict[str, Any] = {
+            "durationMs": round(self.duration_ms, 3),
+            "billedDurationMs": self.billed_duration_ms,
+            "memorySizeMB": self.memory_size_mib,
+            "maxMemoryUsedMB": self.max_memory_mib or 0,
+        }
+        if self.init_duration_ms is not None:
+            found["initDurationMs"] = round(self.init_duration_ms, 3)
+        return found
+
     @property
     def handler_failed(self) -> bool:
         """The code itself answered with an error; the platform has nothing to add to that in a text log (recorded)."""
@@ -154,15 +166,7 @@ class JsonPlatformLog:
         return self._event(level, moment, "platform.runtimeDone", record)
 
     def report(self, moment: float, report: InvokeReport) -> str | None:
-        metrics: dict[str, Any] = {
-            "durationMs": round(report.duration_ms, 3),
-            "billedDurationMs": report.billed_duration_ms,
-            "memorySizeMB": report.memory_size_mib,
-            "maxMemoryUsedMB": report.max_memory_mib or 0,
-        }
-        if report.init_duration_ms is not None:
-            metrics["initDurationMs"] = round(report.init_duration_ms, 3)
-        record: dict[str, Any] = {"requestId": report.request_id, "metrics": metrics}
+        record: dict[str, Any] = {"requestId": report.request_id, "metrics": report.metrics()}
         if found := tracing(report.trace_header):
             record["tracing"] = found
         record["status"] = report.status

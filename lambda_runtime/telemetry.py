@@ -124,18 +124,10 @@ class TelemetryPlatformLog:
         return self._inner.end(moment, report)
 
     def report(self, moment: float, report: InvokeReport) -> str | None:
-        metrics: dict[str, Any] = {
-            "durationMs": round(report.duration_ms, 3),
-            "billedDurationMs": report.billed_duration_ms,
-            "memorySizeMB": report.memory_size_mib,
-            "maxMemoryUsedMB": report.max_memory_mib or 0,
-        }
-        if report.init_duration_ms is not None:
-            metrics["initDurationMs"] = round(report.init_duration_ms, 3)
         record = _with_trace(
-            {"requestId": report.request_id, "metrics": metrics, **_outcome(report)}, report.trace_header
+            {"requestId": report.request_id, "metrics": report.metrics(), **_outcome(report)}, report.trace_header
         )
-        self._emit(moment, "platform.report", record, {"requestId": report.request_id, "metrics": metrics})
+        self._emit(moment, "platform.report", record, {"requestId": report.request_id, "metrics": report.metrics()})
         return self._inner.report(moment, report)
 
     def extension(self, moment: float, name: str, state: str, events: Sequence[str], error: str | None) -> str | None:
