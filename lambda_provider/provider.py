@@ -38,6 +38,7 @@ from lambda_provider.operations.versions import VersionOperations
 from lambda_provider.store.archives import ArchiveStore
 from lambda_provider.store.event_log import EventLog
 from lambda_provider.store.journal import Journal
+from lambda_provider.store.positions import Positions
 from lambda_provider.store.store import Store
 from lambda_provider.wire.http import HttpResponse
 from lambda_runtime.errors import ServiceStopped
@@ -87,6 +88,7 @@ class LambdaProvider(
         self._state_dir = state_dir
         self.archives = ArchiveStore(state_dir / "code" if state_dir is not None else None)
         self.store = Store(self.archives)
+        self.positions = Positions()
         self._event_log: EventLog | None = None
         self._open_state()
         self.deployments = Deployments(
@@ -132,6 +134,7 @@ class LambdaProvider(
     def on_after_state_reset(self) -> None:
         """Forget every function, in memory and on disk."""
         self.store.clear()
+        self.positions.clear()
         if self._event_log is not None:
             self._event_log.clear()
 
@@ -181,6 +184,7 @@ class LambdaProvider(
         try:
             self._event_log = EventLog(journal)
             self.store.load(journal)
+            self.positions.open(journal, {mapping.name for mapping in self.store.event_source_mappings.all()})
         except BaseException:
             self._close_state()
             journal.close()
@@ -190,6 +194,7 @@ class LambdaProvider(
     def _close_state(self) -> None:
         if self._event_log is not None:
             self._event_log.close()
+        self.positions.close()
         self.store.close()
 
     def _restore(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,14 +146,3 @@ def test_row_that_cannot_be_read_is_named(journal: Journal) -> None:
     journal.write_events([(5, '{"versionArn":1}', b"", None)], [])  # type: ignore[list-item]
     with pytest.raises(StateError, match="the stored event 5 cannot be read"):
         EventLog(journal)
-
-
-def test_file_of_the_format_before_events_gets_their_table(tmp_path: Path) -> None:
-    Journal(tmp_path).close()
-    with sqlite3.connect(tmp_path / "state.sqlite3") as database:
-        database.execute("DROP TABLE events")
-        database.execute("PRAGMA user_version = 1")
-    database.close()
-    journal = Journal(tmp_path)
-    assert journal.load_events() == []
-    journal.close()
