@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from pathlib import Path
 class RuntimeConfig:
     """Settings of a `RuntimeService` and its executor.
 
-    `idle_timeout_s` is how long an environment stays warm without work. `init_timeout_s` is AWS's limit on the init phase of
-    an on-demand environment (10 s: lambda/latest/dg/lambda-runtime-environment.md), and `provisioned_init_timeout_s` that of
-    one with provisioned concurrency unless the function's own timeout is longer (130 s, the same page).
+    `endpoint_url` is where functions find AWS's services, or what says it when an environment starts. `idle_timeout_s` is how
+    long an environment stays warm without work. `init_timeout_s` is AWS's limit on the init phase of an on-demand environment
+    (10 s: lambda/latest/dg/lambda-runtime-environment.md), and `provisioned_init_timeout_s` that of one with
+    provisioned concurrency unless the function's own timeout is longer (130 s, the same page).
     `provisioning_delay_s` is how long an allocation of provisioned concurrency waits before it begins (AWS: a minute or two).
     `concurrency_limit` is the account's pool in a region. `cache_dir` holds unpacked code; None means a temporary directory
     that is removed on stop. `runtime_mismatch` says what happens when the exact interpreter of a runtime is missing: `warn`
@@ -21,7 +22,7 @@ class RuntimeConfig:
     the machine's the clock of retries and event ages runs. `isolation` is `auto` (what the machine allows) or `none`.
     """
 
-    endpoint_url: str | None = None
+    endpoint_url: str | Callable[[], str | None] | None = None
     idle_timeout_s: float = 600.0
     init_timeout_s: float = 10.0
     provisioned_init_timeout_s: float = 130.0
@@ -43,6 +44,10 @@ class RuntimeConfig:
 
         Raises ValueError that names the setting when a value cannot be used.
         """
+    def current_endpoint_url(self) -> str | None:
+        """`AWS_ENDPOINT_URL` of an environment that starts now; None where functions are told nothing."""
+        return self.endpoint_url() if callable(self.endpoint_url) else self.endpoint_url
+
         values: dict[str, object] = {"settings": dict(settings)}
         for name, (attribute, convert) in _SETTINGS.items():
             if (text := settings.get(name)) not in (None, ""):

@@ -300,7 +300,7 @@ class ExecutionEnvironment:
             log_stream=self._log.stream,
             credentials=self._credentials(self.version),
             executor_variables=self._prepared.variables,
-            endpoint_url=self._config.endpoint_url,
+            endpoint_url=self._config.current_endpoint_url(),
             initialization_type=self.initialization_type,
         )
 
