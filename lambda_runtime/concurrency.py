@@ -3,6 +3,10 @@
 Provisioned concurrency counts towards the reserve of its function, or else is taken from what the account has unreserved:
 https://docs.aws.amazon.com/lambda/latest/dg/provisioned-concurrency.html
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
+
+Each unit of concurrency also allows ten synchronous requests a second, for the account and for a function with a reserve;
+asynchronous events are bound by concurrency alone: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html,
+"Invocation requests per function per Region".
 """
 
 from __future__ import annotations
@@ -10,11 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from lambda_runtime.clock import Clock, SystemClock
 from lambda_runtime.errors import Throttled, ZeroReservedConcurrency
+from lambda_runtime.rates import TokenBucket
 from lambda_runtime.types import FunctionVersion
 
 RESERVED_LIMIT_EXCEEDED = "ReservedFunctionConcurrentInvocationLimitExceeded"
 ACCOUNT_LIMIT_EXCEEDED = "ConcurrentInvocationLimitExceeded"
+RESERVED_RATE_EXCEEDED = "ReservedFunctionInvocationRateLimitExceeded"
+FUNCTION_RATE_EXCEEDED = "FunctionInvocationRateLimitExceeded"
+ACCOUNT_RATE_EXCEEDED = "CallerRateLimitExceeded"
 
 
 @dataclass(slots=True)
@@ -34,6 +43,10 @@ class _Pool:
     """Function ARN -> version ARN -> provisioned concurrency; no entry when there is none."""
     provisioned_in_use: dict[str, int] = field(default_factory=dict)
     """Function ARN -> invocations in flight on provisioned concurrency; no entry when there are none."""
+    rate: TokenBucket = field(default_factory=lambda: TokenBucket(float("inf"), 0.0))
+    """Synchronous requests of the account."""
+    rates: dict[str, TokenBucket] = field(default_factory=dict)
+    """Function ARN -> its synchronous requests, for those that had any."""
 
     def provisioned_for(self, function_arn: str) -> int:
         """The provisioned concurrency of all versions of a function."""
@@ -48,9 +61,17 @@ class ConcurrencyTracker:
     try again.
     """
 
-    def __init__(self, limit: int, on_release: Callable[[str], None] = lambda function_arn: None) -> None:
+    def __init__(
+        self,
+        limit: int,
+        on_release: Callable[[str], None] = lambda function_arn: None,
+        clock: Clock | None = None,
+        requests_per_concurrency: int = 0,
+    ) -> None:
         self.limit = limit
         self.on_release = on_release
+        self._clock = clock or SystemClock()
+        self._requests_per_concurrency = requests_per_concurrency
         self._pools: dict[tuple[str, str], _Pool] = {}
 
     def _pool(self, version: FunctionVersion) -> _Pool:
@@ -88,10 +109,11 @@ class ConcurrencyTracker:
         self._count_unreserved(pool)
         self._wake(pool, function_arn)
 
-    def acquire(self, version: FunctionVersion) -> None:
+    def acquire(self, version: FunctionVersion, synchronous: bool = False) -> None:
         """Take a slot for one invocation on demand.
 
-        Raises Throttled with the model's ThrottleReason when the function's reserve or the unreserved pool is used up.
+        Raises Throttled with the model's ThrottleReason when the function's reserve or the unreserved pool is used up, or, for
+        a synchronous request, when there are too many of them a second.
         """
         pool = self._pool(version)
         function_arn = version.function_arn
@@ -100,9 +122,13 @@ class ConcurrencyTracker:
         if reserved is not None:
             if running >= (reserved - pool.provisioned_for(function_arn) if pool.provisioned else reserved):
                 raise (Throttled if reserved else ZeroReservedConcurrency)(RESERVED_LIMIT_EXCEEDED)
+            if synchronous:
+                self._count_request(pool, function_arn, reserved)
         else:
             if pool.unreserved_in_use >= pool.unreserved:
                 raise Throttled(ACCOUNT_LIMIT_EXCEEDED)
+            if synchronous:
+                self._count_request(pool, function_arn, None)
             pool.unreserved_in_use += 1
             if pool.unreserved_in_use > pool.unreserved_peak:
                 pool.unreserved_peak = pool.unreserved_in_use
@@ -121,10 +147,11 @@ class ConcurrencyTracker:
             pool.unreserved_in_use -= 1
         self.on_release(function_arn)
 
-    def acquire_provisioned(self, version: FunctionVersion) -> None:
+    def acquire_provisioned(self, version: FunctionVersion, synchronous: bool = False) -> None:
         """Count an invocation that has a slot of its version's provisioned concurrency.
 
-        Raises Throttled when the function's reserve is used up all the same, by invocations on demand that began before.
+        Raises Throttled when the function's reserve is used up all the same, by invocations on demand that began before, or,
+        for a synchronous request, when there are too many of them a second.
         """
         pool = self._pool(version)
         function_arn = version.function_arn
@@ -132,6 +159,8 @@ class ConcurrencyTracker:
         reserved = pool.reserved.get(function_arn)
         if reserved is not None and running + pool.in_use.get(function_arn, 0) >= reserved:
             raise Throttled(RESERVED_LIMIT_EXCEEDED)
+        if synchronous:
+            self._count_request(pool, function_arn, reserved)
         pool.provisioned_in_use[function_arn] = running + 1
 
     def release_provisioned(self, version: FunctionVersion) -> None:
@@ -144,6 +173,34 @@ class ConcurrencyTracker:
         else:
             del pool.provisioned_in_use[function_arn]
         self.on_release(function_arn)
+
+    def forget_rate(self, version: FunctionVersion) -> None:
+        """A version is gone: what is known of its function's requests is not kept."""
+        self._pool(version).rates.pop(version.function_arn, None)
+
+    def limit_of(self, version: FunctionVersion) -> int:
+        """The most concurrency that the function of a version can have: its reserve, or the account's."""
+        return self._pool(version).reserved.get(version.function_arn, self.limit)
+
+    def _count_request(self, pool: _Pool, function_arn: str, reserved: int | None) -> None:
+        """Count a synchronous request. Raises Throttled if there were too many in the last second."""
+        factor = self._requests_per_concurrency
+        if not factor:
+            return
+        now = self._clock.now()
+        usable = pool.unreserved if reserved is None else reserved
+        if reserved is None and pool.provisioned:
+            usable += pool.provisioned_for(function_arn)
+        per_second = factor * usable
+        bucket = pool.rates.get(function_arn)
+        if bucket is None:
+            bucket = pool.rates[function_arn] = TokenBucket(per_second, now)
+        if not bucket.take(now, per_second, per_second):
+            reason = FUNCTION_RATE_EXCEEDED if reserved is None else RESERVED_RATE_EXCEEDED
+            raise Throttled(reason, retry_after_s=bucket.wait_s(per_second))
+        per_second = factor * self.limit
+        if not pool.rate.take(now, per_second, per_second):
+            raise Throttled(ACCOUNT_RATE_EXCEEDED, retry_after_s=pool.rate.wait_s(per_second))
 
     def _wake(self, pool: _Pool, function_arn: str) -> None:
         """After a limit changed: as many may try again as can run at most."""

@@ -16,7 +16,10 @@ class RuntimeConfig:
     (10 s: lambda/latest/dg/lambda-runtime-environment.md), and `provisioned_init_timeout_s` that of one with
     provisioned concurrency unless the function's own timeout is longer (130 s, the same page).
     `provisioning_delay_s` is how long an allocation of provisioned concurrency waits before it begins (AWS: a minute or two).
-    `concurrency_limit` is the account's pool in a region. `cache_dir` holds unpacked code; None means a temporary directory
+    `concurrency_limit` is the account's pool in a region, `scaling_rate` how many environments a function may add in ten
+    seconds, `requests_per_concurrency` how many synchronous requests a second each unit of concurrency allows, and
+    `tenant_environments` how many environments of tenants a function with a concurrency of 1,000 may have; 0 means no limit
+    for the two rates. `cache_dir` holds unpacked code; None means a temporary directory
     that is removed on stop. `runtime_mismatch` says what happens when the exact interpreter of a runtime is missing: `warn`
     runs the nearest one and says so in the function's log, `error` fails the version. `clock_rate` is how much faster than
     the machine's the clock of retries and event ages runs. `isolation` is `auto` (what the machine allows) or `none`.
@@ -29,6 +32,9 @@ class RuntimeConfig:
     provisioning_delay_s: float = 0.3
     shutdown_timeout_s: float = 2.0
     concurrency_limit: int = 1000
+    scaling_rate: int = 1000
+    requests_per_concurrency: int = 10
+    tenant_environments: int = 2500
     max_response_bytes: int = 6_291_556
     max_streamed_response_bytes: int = 200 * 1024 * 1024
     cache_dir: Path | None = None
@@ -38,16 +44,16 @@ class RuntimeConfig:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Anything else, as `NAME: value`, e.g. `LAMBDA_PYTHON3_12=/path/to/python`."""
 
+    def current_endpoint_url(self) -> str | None:
+        """`AWS_ENDPOINT_URL` of an environment that starts now; None where functions are told nothing."""
+        return self.endpoint_url() if callable(self.endpoint_url) else self.endpoint_url
+
     @classmethod
     def from_settings(cls, settings: Mapping[str, str], **overrides: object) -> RuntimeConfig:
         """Read the `LAMBDA_*` names from a host's settings.
 
         Raises ValueError that names the setting when a value cannot be used.
         """
-    def current_endpoint_url(self) -> str | None:
-        """`AWS_ENDPOINT_URL` of an environment that starts now; None where functions are told nothing."""
-        return self.endpoint_url() if callable(self.endpoint_url) else self.endpoint_url
-
         values: dict[str, object] = {"settings": dict(settings)}
         for name, (attribute, convert) in _SETTINGS.items():
             if (text := settings.get(name)) not in (None, ""):
@@ -91,6 +97,9 @@ _SETTINGS = {
     "LAMBDA_INIT_TIMEOUT_S": ("init_timeout_s", _positive),
     "LAMBDA_SETTLE_MS": ("provisioning_delay_s", _milliseconds),
     "LAMBDA_LIMITS_CONCURRENT_EXECUTIONS": ("concurrency_limit", _count),
+    "LAMBDA_LIMITS_CONCURRENCY_SCALING_RATE": ("scaling_rate", _count),
+    "LAMBDA_LIMITS_REQUESTS_PER_CONCURRENCY": ("requests_per_concurrency", _count),
+    "LAMBDA_LIMITS_TENANT_ENVIRONMENTS": ("tenant_environments", _count),
     "LAMBDA_LIMITS_MAX_FUNCTION_STREAMED_RESPONSE_SIZE_BYTES": ("max_streamed_response_bytes", _count),
     "LAMBDA_CACHE_DIR": ("cache_dir", Path),
     "LAMBDA_RUNTIME_MISMATCH": ("runtime_mismatch", _one_of("warn", "error")),

@@ -24,11 +24,15 @@ class EnvironmentNotStarted(RuntimeServiceError):
 
 
 class Throttled(RuntimeServiceError):
-    """No environment may run now; `reason` is a value of the model's ThrottleReason."""
+    """No environment may run now; `reason` is a value of the model's ThrottleReason.
 
-    def __init__(self, reason: str) -> None:
+    `retry_after_s` is None if a slot has to become free first, else how long it takes, by the clock, until it may work again.
+    """
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.retry_after_s = retry_after_s
 
 
 class ZeroReservedConcurrency(Throttled):

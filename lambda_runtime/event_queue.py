@@ -227,9 +227,11 @@ class EventQueue:
             except ZeroReservedConcurrency:
                 event.last_error = THROTTLED
                 return Outcome.ZERO_RESERVED_CONCURRENCY
-            except Throttled:
+            except Throttled as error:
                 event.last_error = THROTTLED
-                throttled = True
+                throttled = error.retry_after_s is None
+                if error.retry_after_s is not None:
+                    event.due_at = min(self._clock.now() + error.retry_after_s, expires_at)
                 continue
             except ServiceStopped:
                 raise

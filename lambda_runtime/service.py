@@ -20,6 +20,7 @@ from lambda_runtime.live_code import look_at
 from lambda_runtime.logs import LogSink
 from lambda_runtime.metrics import Metrics, MetricSink, Series
 from lambda_runtime.provisioned import INIT_FAILURE, Allocation, ProvisionedStatus
+from lambda_runtime.scaling import ScalingByFunction
 from lambda_runtime.tracing import Sampler, new_trace_header
 from lambda_runtime.types import FunctionVersion, Invocation, InvocationResult
 from lambda_runtime.version_manager import VersionManager
@@ -61,8 +62,13 @@ class RuntimeService:
         self.clock = clock or (SystemClock() if config.clock_rate == 1 else ScaledClock(config.clock_rate))
         self._log_sink = log_sink
         self._credentials = credentials
-        self.events = EventQueue(self.invoke, self.clock, retry_policy or self._default_policy, on_outcome, self.count)
-        self.concurrency = ConcurrencyTracker(config.concurrency_limit, self.events.slot_released)
+        self.events = EventQueue(
+            self._run_event, self.clock, retry_policy or self._default_policy, on_outcome, self.count
+        )
+        self.concurrency = ConcurrencyTracker(
+            config.concurrency_limit, self.events.slot_released, self.clock, config.requests_per_concurrency
+        )
+        self._scaling = ScalingByFunction(config, self.clock)
         self.metrics = Metrics(metric_sink, self.concurrency.unreserved)
         self.sampler = Sampler()
         self._managers: dict[str, VersionManager] = {}
@@ -93,15 +99,25 @@ class RuntimeService:
     async def stop(self) -> None:
         """End everything: queued events, environments, the executor. May be called twice."""
         self._stopped = True
+        await self._end_all()
+        self.metrics.close()
+        await self.executor.stop()
+
+    async def reset(self) -> None:
+        """End everything as `stop` does, what still runs of retired versions too, and go on as new."""
+        await self._end_all()
+        self._without_runtime.clear()
+        self._undeployable.clear()
+
+    async def _end_all(self) -> None:
         await self.events.stop()
         for manager in [*self._managers.values(), *self._drained]:
             manager.stop()
+            self.metrics.forget(manager.version.arn)
         self._managers.clear()
         self._allocations.clear()
-        self.metrics.close()
         await asyncio.gather(*self._shutdowns, return_exceptions=True)
         await asyncio.gather(*self._releases, return_exceptions=True)
-        await self.executor.stop()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine on the service's loop, from another thread."""
@@ -140,6 +156,7 @@ class RuntimeService:
         if manager is not None:
             self._drain(manager)
             self.concurrency.set_provisioned(manager.version, 0)
+            self.concurrency.forget_rate(manager.version)
         self.metrics.forget(arn)
 
     def set_provisioned(self, name: str, versions: Mapping[str, int]) -> None:
@@ -154,10 +171,11 @@ class RuntimeService:
         """How far such a request is; None if there is none. On the service's loop only."""
         return self._allocations.status(name)
 
-    async def invoke(self, invocation: Invocation) -> InvocationResult:
+    async def invoke(self, invocation: Invocation, *, synchronous: bool = True) -> InvocationResult:
         """Run a version and return what it answered; for a streamed response, as soon as it begins.
 
         A function's own failure is a result, not an exception. A caller that is cancelled does not stop the function.
+        What is `synchronous` counts towards the requests that are allowed a second.
         Raises VersionNotDeployed, VersionFailed, Throttled, EnvironmentNotStarted or ServiceStopped.
         """
         manager = self._managers.get(invocation.version_arn)
@@ -172,9 +190,10 @@ class RuntimeService:
         ahead = provisioned.in_use < provisioned.capacity
         try:
             if ahead:
-                self.concurrency.acquire_provisioned(version)
+                self.concurrency.acquire_provisioned(version, synchronous)
             else:
-                self.concurrency.acquire(version)
+                manager.require_room(invocation.tenant_id)
+                self.concurrency.acquire(version, synchronous)
         except Throttled:
             series.add("Throttles")
             raise
@@ -192,6 +211,9 @@ class RuntimeService:
             pool = manager if invocation.tenant_id is None else manager.for_tenant(invocation.tenant_id)
             pool.submit(Work(invocation, answered, lambda work: self._release(version, series, work)))
         return await answered
+
+    async def _run_event(self, invocation: Invocation) -> InvocationResult:
+        return await self.invoke(invocation, synchronous=False)
 
     async def enqueue(self, invocation: Invocation, outcome: Outcome | None = None) -> None:
         """Accept an event (InvocationType `Event`) into the asynchronous queue; with a journal it is durable then.
@@ -256,6 +278,7 @@ class RuntimeService:
             self.config,
             self._log_sink,
             self._credentials,
+            self._scaling.of(version.function_arn, lambda: self.concurrency.limit_of(version)),
             self._manager_drained,
             self._provisioned_changed,
             self._shutdowns,

@@ -14,6 +14,7 @@ from lambda_runtime.failures import InitFailure
 from lambda_runtime.logs import LogSink
 from lambda_runtime.metrics import Series
 from lambda_runtime.provisioned import INITIALIZATION_TYPE, ProvisionedEnvironments
+from lambda_runtime.scaling import FunctionScaling
 from lambda_runtime.types import FunctionVersion
 from lambda_runtime.work import Work
 
@@ -43,6 +44,7 @@ class VersionManager:
         config: RuntimeConfig,
         log_sink: LogSink,
         credentials: Callable[[FunctionVersion], Mapping[str, str]],
+        scaling: FunctionScaling,
         on_drained: Callable[[VersionManager], None],
         on_provisioned: Callable[[VersionManager], None] = lambda manager: None,
         shutdowns: set[asyncio.Task[None]] | None = None,
@@ -57,6 +59,7 @@ class VersionManager:
         self._config = config
         self._log_sink = log_sink
         self._credentials = credentials
+        self._scaling = scaling
         self._on_drained = on_drained
         self._on_provisioned = on_provisioned
         self._shutdowns = shutdowns
@@ -86,6 +89,12 @@ class VersionManager:
         """Environments that wait for work."""
         return len(self._idle)
 
+    def require_room(self, tenant_id: str | None) -> None:
+        """Raise Throttled if the work would need an environment that cannot be started now."""
+        pool = self if tenant_id is None else self._tenants.get(tenant_id)
+        if pool is None or (not pool._idle and len(pool._pending) >= pool._starting + pool._finishing):
+            self._scaling.require_room(for_tenant=tenant_id is not None)
+
     def submit(self, work: Work) -> None:
         """Run the work on an idle environment, or on the next one that is ready."""
         while self._idle:
@@ -111,6 +120,7 @@ class VersionManager:
                 self._config,
                 self._log_sink,
                 self._credentials,
+                self._scaling,
                 self._tenant_gone,
                 shutdowns=self._shutdowns,
                 tenant_id=tenant_id,
@@ -176,7 +186,9 @@ class VersionManager:
 
     def environment_stopped(self, environment: ExecutionEnvironment) -> None:
         self._left_phase(environment)
-        self.environments.discard(environment)
+        if environment in self.environments:
+            self.environments.discard(environment)
+            self._scaling.stopped(for_tenant=self._tenant_id is not None)
         if environment in self._idle:
             self._idle.remove(environment)
         self._check_drained()
@@ -227,6 +239,7 @@ class VersionManager:
             shutdowns=self._shutdowns,
         )
         self.environments.add(environment)
+        self._scaling.started(for_tenant=self._tenant_id is not None)
         if work is None:
             environment.phase = "starting"
             self._starting += 1

@@ -31,6 +31,7 @@ from lambda_provider.operations import lineage
 from lambda_provider.operations.base import Operations
 from lambda_provider.operations.payload import EMPTY, check_json, check_size, decode_client_context
 from lambda_provider.validation.names import FunctionId, resolve
+from lambda_runtime.concurrency import ACCOUNT_RATE_EXCEEDED
 from lambda_runtime.errors import RuntimeServiceError, ServiceStopped, Throttled, VersionFailed, VersionNotDeployed
 from lambda_runtime.event_queue import Outcome
 from lambda_runtime.types import Invocation, InvocationResult
@@ -282,7 +283,9 @@ def _cannot_run(version: Version, state: str) -> LambdaError:
 def _as_aws_error(error: RuntimeServiceError, version_arn: str) -> LambdaError:
     """AWS's error for what the data plane refused (recorded for throttling: test_reserved_provisioned_overlap)."""
     if isinstance(error, Throttled):
-        return TooManyRequestsException("Rate Exceeded.", Reason=error.reason)
+        # The account's rate has words of its own (https://github.com/fyoorer/ShadowClone/issues/46).
+        message = "Rate exceeded" if error.reason == ACCOUNT_RATE_EXCEEDED else "Rate Exceeded."
+        return TooManyRequestsException(message, Reason=error.reason)
     if isinstance(error, VersionNotDeployed):
         return ResourceNotFoundException(f"Function not found: {version_arn}")
     if isinstance(error, VersionFailed):
