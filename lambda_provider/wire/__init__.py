@@ -4,8 +4,8 @@
 `lambda_provider.validation`'s, behaviour is the provider's.
 """
 
-from lambda_provider.wire.dispatcher import LambdaWire
+from lambda_provider.wire.dispatcher import Asker, LambdaWire
 from lambda_provider.wire.http import HttpRequest, HttpResponse
 from lambda_provider.wire.parser import MAX_JSON_BODY_BYTES
 
-__all__ = ["MAX_JSON_BODY_BYTES", "HttpRequest", "HttpResponse", "LambdaWire"]
+__all__ = ["MAX_JSON_BODY_BYTES", "Asker", "HttpRequest", "HttpResponse", "LambdaWire"]

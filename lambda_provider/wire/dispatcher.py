@@ -20,7 +20,7 @@ from lambda_provider.api.errors import (
 )
 from lambda_provider.api.exceptions import ServiceException
 from lambda_provider.api.interface import LambdaApi
-from lambda_provider.context import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, RequestContext
+from lambda_provider.context import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, Caller, RequestContext
 from lambda_provider.wire.credentials import CredentialScope, credential_scope
 from lambda_provider.wire.http import HttpRequest, HttpResponse
 from lambda_provider.wire.parser import MAX_JSON_BODY_BYTES, Parser, ParserCompiler
@@ -45,6 +45,16 @@ class _Endpoint(NamedTuple):
     on_loop: bool
     takes_event: bool
     """The body is the event for a function, as it is."""
+
+
+class Asker(NamedTuple):
+    """Who asks, under which request id, where the host has found that out by its own rules."""
+
+    account_id: str
+    region: str
+    request_id: str
+    access_key_id: str = ""
+    caller: Caller | None = None
 
 
 class LambdaWire:
@@ -98,17 +108,24 @@ class LambdaWire:
         on a path of ours is ours to refuse."""
         return self._router.covers(path)
 
-    async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer a request. Raises nothing but cancellation: errors are responses."""
-        request_id = str(uuid4())
+    async def handle(self, request: HttpRequest, asker: Asker | None = None) -> HttpResponse:
+        """Answer a request. Raises nothing but cancellation: errors are responses.
+
+        With an `asker` the host has looked at the signature already, and nothing of it is looked at again.
+        """
+        request_id = str(uuid4()) if asker is None else asker.request_id
         try:
             query = parse_qs(request.query, keep_blank_values=True) if request.query else _NO_QUERY
-            scope = credential_scope(request.headers, query)
+            scope = (
+                credential_scope(request.headers, query)
+                if asker is None
+                else CredentialScope(asker.access_key_id, asker.region)
+            )
             found = self._router.match(request.method, request.path, query)
             if found is None:
                 raise _unknown_operation(scope)
             endpoint, path = found
-            context = self._context(request, request_id, endpoint.operation, scope)
+            context = self._context(request, request_id, endpoint.operation, scope, asker)
             if not endpoint.on_loop:
                 return await asyncio.get_running_loop().run_in_executor(
                     self._executor, self._answer, endpoint, context, path, query, request
@@ -149,19 +166,20 @@ class LambdaWire:
         return endpoint.serialize(endpoint.call(context, arguments), context.request_id)
 
     def _context(
-        self, request: HttpRequest, request_id: str, operation: str, scope: CredentialScope | None
+        self, request: HttpRequest, request_id: str, operation: str, scope: CredentialScope | None, asker: Asker | None
     ) -> RequestContext:
         access_key_id, region = scope or _UNSIGNED
         headers = request.headers
         host = headers.get("host")
         return RequestContext(
-            account_id=self._account(access_key_id),
+            account_id=self._account(access_key_id) if asker is None else asker.account_id,
             region=region,
             request_id=request_id,
             operation=operation,
             access_key_id=access_key_id or None,
             endpoint_url=f"{headers.get('x-forwarded-proto', 'http')}://{host}" if host else None,
             trace_header=headers.get("x-amzn-trace-id"),
+            caller=None if asker is None else asker.caller,
         )
 
     def _account(self, access_key_id: str) -> str:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from lambda_provider.api import LambdaApi
 from lambda_provider.api.spec import load
-from lambda_provider.wire import HttpRequest, HttpResponse, LambdaWire
+from lambda_provider.wire import Asker, HttpRequest, HttpResponse, LambdaWire
 
 # HYPOTHESIS_PROFILE=thorough looks longer; a failing example prints its blob either way.
 _COMMON: dict[str, Any] = {
@@ -96,12 +96,13 @@ class Peer:
         query: str = "",
         headers: dict[str, str] | None = None,
         body: bytes = b"",
+        asker: Asker | None = None,
     ) -> HttpResponse:
         """One request, answered whole: a streamed body is read to its end."""
-        return self._runner.run(self._send(HttpRequest(method, path, query, headers or {}, body)))
+        return self._runner.run(self._send(HttpRequest(method, path, query, headers or {}, body), asker))
 
-    async def _send(self, request: HttpRequest) -> HttpResponse:
-        response = await self.wire.handle(request)
+    async def _send(self, request: HttpRequest, asker: Asker | None) -> HttpResponse:
+        response = await self.wire.handle(request, asker)
         if not isinstance(response.body, bytes):
             response.body = b"".join([chunk async for chunk in response.body])
         return response

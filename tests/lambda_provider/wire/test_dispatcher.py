@@ -17,7 +17,8 @@ from lambda_provider.api import (
     TooManyRequestsException,
     ValidationException,
 )
-from lambda_provider.wire import MAX_JSON_BODY_BYTES, HttpRequest, LambdaWire
+from lambda_provider.context import Caller
+from lambda_provider.wire import MAX_JSON_BODY_BYTES, Asker, HttpRequest, LambdaWire
 from lambda_provider.wire.values import JSON_READERS, list_reader, map_reader
 
 FUNCTIONS = "/2015-03-31/functions"
@@ -65,6 +66,15 @@ class TestContext:
     def test_request_id_is_in_context_and_response(self, peer) -> None:
         response = peer.send("GET", FUNCTIONS)
         assert dict(response.headers)["x-amzn-RequestId"] == peer.contexts[0].request_id
+
+    def test_what_the_host_found_out_about_the_asker_is_taken_as_it_is(self, peer) -> None:
+        service = Caller(service="s3.amazonaws.com", source_arn="arn:aws:s3:::bucket")
+        asker = Asker("222222222222", "ap-south-1", "an-id-of-the-host", "LSIAKEY", service)
+        response = peer.send("GET", FUNCTIONS, headers=signed("111111111111", service="s3"), asker=asker)
+        context = peer.contexts[0]
+        assert (context.account_id, context.region, context.access_key_id) == ("222222222222", "ap-south-1", "LSIAKEY")
+        assert context.caller is service
+        assert dict(response.headers)["x-amzn-RequestId"] == context.request_id == "an-id-of-the-host"
 
 
 class TestInvoke:
