@@ -420,6 +420,7 @@ class ExecutionEnvironment:
             status,
             error_type,
             work.invocation.trace_header,
+            work.invocation.tenant_id,
         )
         self._init_duration_ms = None
         if self.state is State.BUSY:

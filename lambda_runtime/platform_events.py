@@ -30,6 +30,7 @@ class InvokeReport:
     status: str = "success"
     error_type: str | None = None
     trace_header: str | None = None
+    tenant_id: str | None = None
 
     def with_memory(self, max_memory_mib: int | None) -> InvokeReport:
         """The same report, with what the sandbox measured."""
@@ -73,7 +74,9 @@ class TextPlatformLog:
         text = f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}\tStatus: {status}"
         return f"{text}\tError Type: {error}\n" if error else text + "\n"
 
-    def start(self, moment: float, request_id: str, version: str, trace_header: str | None) -> str | None:
+    def start(
+        self, moment: float, request_id: str, version: str, trace_header: str | None, tenant_id: str | None = None
+    ) -> str | None:
         return f"START RequestId: {request_id} Version: {version}\n"
 
     def fault(self, moment: float, request_id: str, message: str, error_type: str) -> str | None:
@@ -145,8 +148,10 @@ class JsonPlatformLog:
             record["errorType"] = error
         return self._event("INFO", moment, "platform.initReport", record)
 
-    def start(self, moment: float, request_id: str, version: str, trace_header: str | None) -> str | None:
-        record: dict[str, Any] = {"requestId": request_id, "version": version}
+    def start(
+        self, moment: float, request_id: str, version: str, trace_header: str | None, tenant_id: str | None = None
+    ) -> str | None:
+        record: dict[str, Any] = {"requestId": request_id, "version": version, **of_tenant(tenant_id)}
         if found := tracing(trace_header):
             record["tracing"] = found
         return self._event("INFO", moment, "platform.start", record)
@@ -162,6 +167,7 @@ class JsonPlatformLog:
         if report.error_type:
             record["errorType"] = report.error_type
         record["metrics"] = {"durationMs": round(report.duration_ms, 3)}
+        record.update(of_tenant(report.tenant_id))
         level = "DEBUG" if report.status == "success" else "WARN"
         return self._event(level, moment, "platform.runtimeDone", record)
 
@@ -172,6 +178,7 @@ class JsonPlatformLog:
         record["status"] = report.status
         if report.error_type:
             record["errorType"] = report.error_type
+        record.update(of_tenant(report.tenant_id))
         return self._event("INFO" if report.status == "success" else "WARN", moment, "platform.report", record)
 
     def extension(self, moment: float, name: str, state: str, events: Sequence[str], error: str | None) -> str | None:
@@ -188,6 +195,11 @@ def extension_record(name: str, state: str, events: Sequence[str], error: str | 
     if error:
         record["errorType"] = error
     return record
+
+
+def of_tenant(tenant_id: str | None) -> dict[str, str]:
+    """What the records of an invocation say of its tenant: lambda/latest/dg/tenant-isolation-monitor.html."""
+    return {} if tenant_id is None else {"tenantId": tenant_id}
 
 
 PlatformLog = TextPlatformLog | JsonPlatformLog

@@ -54,7 +54,8 @@ class EnvironmentReporter:
         if invocation.want_log_tail:
             self._log.open_tail()
         number = self._version.version
-        self._log.write(self.platform.start(moment, invocation.request_id, number, invocation.trace_header), moment)
+        line = self.platform.start(moment, invocation.request_id, number, invocation.trace_header, invocation.tenant_id)
+        self._log.write(line, moment)
 
     def fault(self, request_id: str, message: str, error_type: str) -> None:
         """The platform ended an invocation: an exit, a crash of an extension."""

@@ -13,7 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lambda_runtime.logs import LogEntry
-from lambda_runtime.platform_events import InvokeReport, PlatformLog, extension_record, timestamp, tracing
+from lambda_runtime.platform_events import (
+    InvokeReport,
+    PlatformLog,
+    extension_record,
+    of_tenant,
+    timestamp,
+    tracing,
+)
 from lambda_runtime.subscriptions import Event, Subscription, SubscriptionRequest
 from lambda_runtime.types import FunctionVersion
 
@@ -107,11 +114,13 @@ class TelemetryPlatformLog:
         self.initialised(moment, duration_ms, phase, status, error)
         return self._inner.init_report(moment, duration_ms, phase, status, error)
 
-    def start(self, moment: float, request_id: str, version: str, trace_header: str | None) -> str | None:
+    def start(
+        self, moment: float, request_id: str, version: str, trace_header: str | None, tenant_id: str | None = None
+    ) -> str | None:
         self._began, self._responded, self._produced_bytes = moment, None, None
-        record = _with_trace({"requestId": request_id, "version": version}, trace_header)
+        record = _with_trace({"requestId": request_id, "version": version, **of_tenant(tenant_id)}, trace_header)
         self._emit(moment, "platform.start", record, {"requestId": request_id, "version": version})
-        return self._inner.start(moment, request_id, version, trace_header)
+        return self._inner.start(moment, request_id, version, trace_header, tenant_id)
 
     def fault(self, moment: float, request_id: str, message: str, error_type: str) -> str | None:
         text = f"RequestId: {request_id} Error: {message}\n{error_type}"
@@ -257,7 +266,8 @@ def _with_trace(record: dict[str, Any], trace_header: str | None) -> dict[str, A
 
 
 def _outcome(report: InvokeReport) -> dict[str, str]:
-    return {"status": report.status, **({"errorType": report.error_type} if report.error_type else {})}
+    error = {"errorType": report.error_type} if report.error_type else {}
+    return {"status": report.status, **error, **of_tenant(report.tenant_id)}
 
 
 def _span(name: str, begin: float, end: float) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class ProvisionedConcurrencyOperations(Operations):
         self._require_target(identity)
         requested = ProvisionedConcurrency.of(request["ProvisionedConcurrentExecutions"])
         with self.capacity.lock, self.store.function(identity) as function:
+            self._require_shared(function.function)
             number = _provisionable(function, qualifier)
             self._require_capacity(function, qualifier, requested.requested)
             function.attach("provisioned", qualifier, requested)
@@ -98,6 +99,17 @@ class ProvisionedConcurrencyOperations(Operations):
         if function is None or function.find(identity.qualifier) is None:
             raise identity.alias_not_found()
         return function
+
+    @staticmethod
+    def _require_shared(function: Function) -> None:
+        """Raise for what isolates tenants: an environment that belongs to nobody cannot wait for them.
+
+        Developer Guide, "Tenant isolation", limitations.
+        """
+        if function.latest.configuration.tenant_isolated:
+            raise InvalidParameterValueException(
+                "Provisioned concurrency is not supported for functions with tenant isolation enabled."
+            )
 
     def _require_capacity(self, function: FunctionEditor, qualifier: str, requested: int) -> None:
         """Raise InvalidParameterValueException unless the function's reserve, or else the account, has so much left."""

@@ -84,3 +84,15 @@ def test_records_of_extensions() -> None:
     subscribed = json.loads(log.subscription(0.0, "logs", "ext", ["function"]) or "")
     assert subscribed["type"] == "platform.logsSubscription"
     assert subscribed["record"] == {"name": "ext", "state": "Subscribed", "types": ["function"]}
+
+
+def test_records_of_an_invocation_name_its_tenant() -> None:
+    log = JsonPlatformLog("DEBUG")
+    lines = [
+        log.start(0, "r", "1", None, "blue"),
+        log.end(0, report(tenant_id="blue")),
+        log.report(0, report(tenant_id="blue")),
+    ]
+    assert [json.loads(line)["record"].get("tenantId") for line in lines] == ["blue"] * 3
+    assert "tenantId" not in log.start(0, "r", "1", None)
+    assert "blue" not in TextPlatformLog().start(0, "r", "1", None, "blue")

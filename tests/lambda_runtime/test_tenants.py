@@ -8,7 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog
 from lambda_runtime.service import RuntimeService
+from lambda_runtime.subscriptions import Event
+from lambda_runtime.telemetry import TelemetryPlatformLog
 
 from .fakes import FakeExecutor, RuntimeClient, function_version, invocation, until
 
@@ -81,3 +84,19 @@ async def test_stop_ends_the_environments_of_all_tenants(service: RuntimeService
     await service.stop()
     assert not executor.running
     assert service.environment_count() == 0
+
+
+async def test_telemetry_of_an_invocation_names_its_tenant() -> None:
+    platform = TelemetryPlatformLog(JsonPlatformLog(), function_version(), "on-demand", lambda: "127.0.0.1")
+    told: list[Event] = []
+    platform._tell = told.append
+    platform.start(0, "r", "1", None, "blue")
+    report = InvokeReport("r", 1.0, 128, 30, tenant_id="blue")
+    platform.end(0, report)
+    platform.report(0, report)
+    records = {event.telemetry[0]: event.telemetry[1] for event in told if event.telemetry}
+    assert {kind: record["tenantId"] for kind, record in records.items()} == {
+        "platform.start": "blue",
+        "platform.runtimeDone": "blue",
+        "platform.report": "blue",
+    }
