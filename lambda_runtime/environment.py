@@ -158,6 +158,7 @@ class ExecutionEnvironment:
             self.stop()
             raise
         self._sandbox = self._reporter.sandbox = sandbox
+        self._server.admit(sandbox.admits)
         sandbox.exited.add_done_callback(self._exited)
         if self._extensions is not None:
             self._extensions.sandbox_started(sandbox)

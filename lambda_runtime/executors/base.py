@@ -70,6 +70,13 @@ class Sandbox(Protocol):
     address: str
     """Where listeners inside (`sandbox.localdomain` for them) are reached from here."""
 
+    def admits(self, peer: tuple[str, int], local: tuple[str, int]) -> bool:
+        """Whether a connection from `peer` to our Runtime API listener at `local` was made inside. Asked once a connection.
+
+        An executor that gives every sandbox a network of its own, in which nobody else reaches the listener, says True.
+        """
+        ...
+
     def start_runtime(self) -> None:
         """Start the runtime that a sandbox with extensions holds back. May be called twice."""
         ...

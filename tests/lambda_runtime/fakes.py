@@ -132,6 +132,7 @@ class FakeSandbox:
         self.works = True
         self.pending_output = b""
         self.address = "127.0.0.1"
+        self.admits = lambda peer, local: True
         self.extension_tasks = {
             name: asyncio.create_task(self._run_extension(name, extension))
             for name, extension in executor.extensions.items()

@@ -207,7 +207,7 @@ class ForkServer:
             if not self._ready.done():
                 self._ready.set_exception((IsolationUnavailable if self.isolated else ZygoteFailed)(message["failed"]))
         elif "started" in message:
-            self._sandboxes[message["started"]].started(message["pid"])
+            self._sandboxes[message["started"]].started(message["pid"], message["host_id"])
             self._resolve(message["started"], None)
         elif "process" in message:
             status = _exit_status(message["status"], message["problem"])

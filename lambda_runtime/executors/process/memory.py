@@ -74,7 +74,7 @@ def used_kib(pid: int) -> int:
 
     Processes that end meanwhile count as 0.
     """
-    sizes = sorted(((resident_kib(process), process) for process in _family(pid)), reverse=True)
+    sizes = sorted(((resident_kib(process), process) for process in family(pid)), reverse=True)
     if not sizes:
         return 0
     largest, *others = sizes
@@ -110,7 +110,8 @@ def _share_kib(pid: int, otherwise: int) -> int:
     return int(match[1]) if match else otherwise
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
+    """A process and all its descendants, as far as they can be seen."""
     found = [pid]
     for process in found:  # It grows while we go along it.
         try:

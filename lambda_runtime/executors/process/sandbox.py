@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lambda_runtime.executors.base import ExitStatus
-from lambda_runtime.executors.process.memory import MemoryWatch, parent_of, used_kib
+from lambda_runtime.executors.process.memory import MemoryWatch, family, parent_of, used_kib
+from lambda_runtime.executors.process.peers import Address, holds, owner_of
 
 _PIPE_BYTES = 256 * 1024
 _READ_BYTES = 64 * 1024
@@ -104,6 +105,7 @@ class ProcessSandbox:
         self._on_exit = on_exit
         self._find_runtime = find_runtime
         self._pid: int | None = None
+        self._host_id: int | None = None
         self._root: int | None = None
         """The process from which all others inside descend, as this machine numbers it."""
         self._memory = memory
@@ -112,9 +114,10 @@ class ProcessSandbox:
         self._status_file = -1
         self._ended = False
 
-    def started(self, pid: int) -> None:
-        """The zygote's report that the process exists."""
+    def started(self, pid: int, host_id: int | None) -> None:
+        """The zygote's report that the process exists; `host_id` is the user of this machine that only it has."""
         self._pid = pid
+        self._host_id = host_id
         self.work_begins()
 
     def ended(self, status: ExitStatus) -> None:
@@ -163,6 +166,24 @@ class ProcessSandbox:
         except OSError:
             pass  # The process ended in between; what was seen before still holds.
         return min(-(-self._peak_kib // 1024), self._memory.mib) or None
+
+    def admits(self, peer: Address, local: Address) -> bool:
+        """Whether a process of this environment made the connection.
+
+        Known by its user where each environment has one, else by looking who has the socket open. Plain processes of one user
+        could enter each other's memory as well, so among them nobody is kept out.
+        """
+        if not self._memory.isolated:
+            return True
+        owner = owner_of(peer, local)
+        if owner is None:
+            return False
+        if self._host_id is not None:
+            return owner.uid == self._host_id
+        if self._root is None and not self._find_root():
+            return False
+        assert self._root is not None
+        return holds(family(self._root), owner.inode)
 
     def work_begins(self) -> None:
         """The function runs or is initialised: look at what it uses."""

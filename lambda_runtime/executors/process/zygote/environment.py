@@ -21,6 +21,8 @@ UID, GID = 993, 990
 TELEMETRY_DESCRIPTOR = 3
 SET_UP = b"set up"
 """The first message of an environment: it can take a request."""
+_FILES_PER_MIB = 256
+"""One for each page: the kernel's memory for empty files is bounded, too."""
 _SHIELD = linux.MS_NOSUID | linux.MS_NODEV
 
 
@@ -133,7 +135,8 @@ def _mount_own(request: Request) -> None:
         linux.mount(f"{template.CACHE}/{request.code}", "/var/task", None, linux.MS_BIND)
     if request.layers is not None:
         linux.mount(f"{template.CACHE}/{request.layers}", "/opt", None, linux.MS_BIND)
-    linux.mount("tmpfs", "/tmp", "tmpfs", _SHIELD, f"mode=1777,size={request.tmp_mib}m")
+    size = f"mode=1777,size={request.tmp_mib}m,nr_inodes={request.tmp_mib * _FILES_PER_MIB}"
+    linux.mount("tmpfs", "/tmp", "tmpfs", _SHIELD, size)
     if request.hosts is not None:
         linux.mount("tmpfs", template.OWN, "tmpfs", _SHIELD | linux.MS_NOEXEC, "mode=0755,size=64k")
         with open(f"{template.OWN}/hosts", "w", encoding="utf-8") as file:

@@ -9,9 +9,9 @@ cold start waits for neither. Each start takes the spare and leaves the forking 
 
 Messages in: `{"start": ID, ...}` with the write ends of the output pipes (the runtime's, and the extensions' if there are any),
 `{"terminate": ID}`, `{"kill": ID}`; with extensions also `{"start_runtime": ID}`, `{"kill_runtime": ID}`.
-Messages out: `{"ready": ...}` or `{"failed": ...}` once; `{"started": ID, "pid": ...}`; `{"exited": ID, "status": wait status,
-"error": what went wrong before the runtime, "entry_point_error": why it could not be executed}`; for each process of an
-environment with extensions `{"process": NAME or null, "of": ID, "status": …, "problem": …}`.
+Messages out: `{"ready": ...}` or `{"failed": ...}` once; `{"started": ID, "pid": ..., "host_id": its user here, or null}`;
+`{"exited": ID, "status": wait status, "error": what went wrong before the runtime, "entry_point_error": why it could not be
+executed}`; for each process of an environment with extensions `{"process": NAME or null, "of": ID, "status": …, "problem": …}`.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Zygote:
             self._supervised[child.requests.fileno()] = child
             self._poll.register(child.requests, select.POLLIN)
         self._running[environment_id] = child
-        self._tell({"started": environment_id, "pid": child.pid})
+        self._tell({"started": environment_id, "pid": child.pid, "host_id": child.host_id})
 
     def _relay(self, child: Child) -> None:
         """Pass on what a supervisor tells, all of it."""

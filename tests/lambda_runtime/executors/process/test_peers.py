@@ -1,0 +1,63 @@
+"""Whose a connection is."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from lambda_runtime.executors.process import peers
+from lambda_runtime.executors.process.peers import Owner, holds, owner_of
+
+Connection = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def connection() -> Iterator[Connection]:
+    """Both ends: who connected, and who was connected to."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        caller = socket.create_connection(listener.getsockname())
+        called, _ = listener.accept()
+        with caller, called:
+            yield caller, called
+
+
+@pytest.fixture(params=["sock_diag", "/proc/net/tcp"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to ask."""
+    if request.param != "sock_diag":
+
+        def not_offered(peer: peers.Address, local: peers.Address) -> Owner | None:
+            raise OSError("not offered")
+
+        monkeypatch.setattr(peers, "_ask", not_offered)
+
+
+@pytest.mark.usefixtures("way")
+def test_the_owner_is_who_connected(connection: Connection) -> None:
+    caller, called = connection
+    owner = owner_of(called.getpeername(), called.getsockname())
+    assert owner == Owner(os.getuid(), os.fstat(caller.fileno()).st_ino)
+
+
+@pytest.mark.usefixtures("way")
+def test_a_connection_that_is_not_there_has_no_owner(connection: Connection) -> None:
+    _, called = connection
+    assert owner_of(("127.0.0.2", 1), called.getsockname()) is None
+
+
+def test_who_has_a_socket_open(connection: Connection) -> None:
+    inode = os.fstat(connection[0].fileno()).st_ino
+    assert holds([os.getpid()], inode)
+    assert not holds([os.getppid()], inode)
+    assert not holds([2**22 + 1, os.getpid()], inode + 1_000_000)
+
+
+def test_a_socket_that_nobody_has_open_any_more_is_nobodys(connection: Connection) -> None:
+    caller, called = connection
+    peer, local = called.getpeername(), called.getsockname()
+    caller.close()
+    owner = owner_of(peer, local)
+    assert owner is None or not holds([os.getpid()], owner.inode)
