@@ -14,6 +14,7 @@ from lambda_runtime.executors.base import ExitStatus, PreparedVersion, RuntimeEx
 from lambda_runtime.extension_side import ExtensionSide
 from lambda_runtime.failures import InitFailure, decoded, error_body, exit_reason, reported_type
 from lambda_runtime.logs import EnvironmentLog, LogSink, new_log_stream
+from lambda_runtime.metrics import Series
 from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog, TextPlatformLog
 from lambda_runtime.reporter import EnvironmentReporter
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
@@ -111,6 +112,7 @@ class ExecutionEnvironment:
         self._waiting: RuntimeApiConnection | None = None
         self._work: Work | None = None
         self._stream: StreamedResponse | None = None
+        self._counted: Series | None = None
         self._collecting: asyncio.Task[None] | None = None  # Held, because the loop holds tasks weakly.
         self._timer: asyncio.TimerHandle | None = None
         self._began = 0.0
@@ -402,7 +404,7 @@ class ExecutionEnvironment:
             result.log_tail = self._close_tail()
         work.answer(result)
         work.finish()
-        self._report_later()
+        self._report_later(work)
 
     def _complete(self, work: Work, status: str, error_type: str | None) -> None:
         self._cancel_timer()
@@ -428,11 +430,12 @@ class ExecutionEnvironment:
             self.state = State.FINISHING
             self._owner.environment_finishing(self)
 
-    def _report_later(self) -> None:
+    def _report_later(self, work: Work) -> None:
         if self._extensions is None or self.state is not State.FINISHING:
             self._loop.call_soon(self._reporter.write_due)
         else:
             # The time limit holds for the extensions, too, which may go on.
+            self._counted = work.series
             left_s = self._began + self.version.timeout_s - time.monotonic()
             self._timer = self._loop.call_later(max(0.0, left_s), self._overran)
 
@@ -445,7 +448,10 @@ class ExecutionEnvironment:
 
     def _write_whole_report(self, status: str | None = None, error_type: str | None = None) -> None:
         """The report of an invocation that ends with the extensions: the time is that of all."""
-        self._reporter.amend((time.monotonic() - self._began) * 1000, status, error_type)
+        whole_ms = (time.monotonic() - self._began) * 1000
+        if self._counted is not None and self._reporter.due is not None:
+            self._counted.add("PostRuntimeExtensionsDuration", max(0.0, whole_ms - self._reporter.due.duration_ms))
+        self._reporter.amend(whole_ms, status, error_type)
         self._reporter.write_due()
 
     async def _collect(self, stream: StreamedResponse, work: Work, result: InvocationResult) -> None:
@@ -467,7 +473,7 @@ class ExecutionEnvironment:
         if work.invocation.want_log_tail:
             stream.result.log_tail = self._close_tail()
         work.finish()
-        self._report_later()
+        self._report_later(work)
 
     def _timed_out(self) -> None:
         work = self._work

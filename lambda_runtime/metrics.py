@@ -31,9 +31,16 @@ _UNITS = {
     "Duration": "Milliseconds",
     "AsyncEventAge": "Milliseconds",
     "IteratorAge": "Milliseconds",
+    "PostRuntimeExtensionsDuration": "Milliseconds",
+    "UrlRequestLatency": "Milliseconds",
     # A share of the provisioned concurrency, from 0 to 1.
     "ProvisionedConcurrencyUtilization": "None",
 }
+
+
+_OF_URLS = frozenset(("UrlRequestCount", "Url4xxCount", "Url5xxCount", "UrlRequestLatency"))
+"""Told by function, URL and executed version, `$LATEST` too, and not for the account
+(https://docs.aws.amazon.com/lambda/latest/dg/urls-monitoring.html)."""
 
 
 class Statistic:
@@ -251,8 +258,9 @@ class Metrics:
             # Told as 0 with every invocation, like Errors, so that a graph has no gaps.
             throttled = throttles.count if throttles else 0
             counted["Throttles"] = _marks(series.invocations + throttled, throttled)
+        places = _places(version, series.resource)
         for name, statistic in counted.items():
-            for place in _places(version, series.resource):
+            for place in _url_places(version, series.resource) if name in _OF_URLS else places:
                 minute.statistic((name, *place)).merge(statistic.count, statistic.total, statistic.low, statistic.high)
 
     def _sample_concurrency(self) -> None:
@@ -319,6 +327,10 @@ def _places(version: FunctionVersion, resource: str) -> list[tuple[str, str]]:
         # By an alias: which version it led to tells two of a weighted alias apart.
         places.append((resource, version.version))
     return places
+
+
+def _url_places(version: FunctionVersion, resource: str) -> list[tuple[str, str]]:
+    return [(f"/{version.function_name}", ""), (resource, ""), (resource, version.version)]
 
 
 def _dimensions(place: str, executed_version: str) -> list[Mapping[str, str]]:

@@ -205,11 +205,11 @@ class RuntimeService:
         answered: asyncio.Future[InvocationResult] = asyncio.get_running_loop().create_future()
         if ahead:
             provisioned.submit(
-                Work(invocation, answered, lambda work: self._release_provisioned(manager, series, work))
+                Work(invocation, answered, lambda work: self._release_provisioned(manager, series, work), series)
             )
         else:
             pool = manager if invocation.tenant_id is None else manager.for_tenant(invocation.tenant_id)
-            pool.submit(Work(invocation, answered, lambda work: self._release(version, series, work)))
+            pool.submit(Work(invocation, answered, lambda work: self._release(version, series, work), series))
         return await answered
 
     async def _run_event(self, invocation: Invocation) -> InvocationResult:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from lambda_runtime.failures import error_body
+from lambda_runtime.metrics import Series
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
 from lambda_runtime.types import Invocation, InvocationResult
 
@@ -24,13 +25,19 @@ class Work:
     the invocation (a streamed response ends later than it begins). The caller may have gone: results are then dropped.
     """
 
-    __slots__ = ("_on_finish", "answered", "assigned", "duration_ms", "failed", "finished", "invocation")
+    __slots__ = ("_on_finish", "answered", "assigned", "duration_ms", "failed", "finished", "invocation", "series")
 
     def __init__(
-        self, invocation: Invocation, answered: asyncio.Future[InvocationResult], on_finish: Callable[[Work], None]
+        self,
+        invocation: Invocation,
+        answered: asyncio.Future[InvocationResult],
+        on_finish: Callable[[Work], None],
+        series: Series | None = None,
     ) -> None:
         self.invocation = invocation
         self.answered = answered
+        self.series = series
+        """Where what happens after the end of the invocation is counted."""
         self.assigned = False
         """An environment has it; no other will."""
         self.finished = False

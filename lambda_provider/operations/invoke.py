@@ -222,6 +222,10 @@ class InvokeOperations(Operations):
         """The header with the decision whether the trace is sampled, if the function traces actively; else as it is."""
         return self.runtime.sampler.header(trace_header, function.arn, version.configuration.tracing_mode)
 
+    def count(self, metric: str, version_arn: str, invoked_arn: str, value: float = 1.0) -> None:
+        """Count one of AWS's metrics for what was invoked; nothing for a version that is not there."""
+        self.runtime.count(metric, version_arn, invoked_arn, value)
+
     async def run(self, invocation: Invocation) -> InvocationResult:
         """Run what is ready. Raises AWS's error for what the data plane refuses."""
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -42,6 +43,7 @@ class Invoker(Protocol):
     async def ready(self, identity: FunctionId) -> tuple[Function, Version, str]: ...
     async def run(self, invocation: Invocation) -> InvocationResult: ...
     def sampled(self, trace_header: str | None, function: Function, version: Version) -> str | None: ...
+    def count(self, metric: str, version_arn: str, invoked_arn: str, value: float = 1.0) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class FunctionUrls:
 
     async def handle(self, address: Address, request: UrlRequest) -> HttpResponse:
         """Answer a request. Errors are responses too; a streamed body may raise BrokenResponse."""
+        began = time.monotonic()
         request_id = str(uuid4())
         found = self._store.url(address.url_id)
         if found is None or address.region not in (None, found[0].region):
@@ -102,15 +105,33 @@ class FunctionUrls:
             ]
             return HttpResponse(404, headers, b'{"Message":null}')
         function, qualifier = found
+        response, version_arn = await self._answer(function, qualifier, address, request, request_id)
+        if version_arn is None:
+            alias = function.aliases.get(qualifier)
+            version_arn = f"{function.arn}:{alias.version if alias is not None else qualifier}"
+        invoked_arn, latency_ms = f"{function.arn}:{qualifier}", (time.monotonic() - began) * 1000
+        # https://docs.aws.amazon.com/lambda/latest/dg/urls-monitoring.html
+        self._invoker.count("UrlRequestCount", version_arn, invoked_arn)
+        self._invoker.count("Url4xxCount", version_arn, invoked_arn, float(400 <= response.status < 500))
+        self._invoker.count("Url5xxCount", version_arn, invoked_arn, float(response.status >= 500))
+        self._invoker.count("UrlRequestLatency", version_arn, invoked_arn, latency_ms)
+        return response
+
+    async def _answer(
+        self, function: Function, qualifier: str, address: Address, request: UrlRequest, request_id: str
+    ) -> tuple[HttpResponse, str | None]:
+        """The response, and the ARN of the version that was to run, if it came to that."""
         url = function.urls[qualifier]
+        version_arn = None
         if url.cors and cors.is_preflight(request):
             headers = [("Content-Type", JSON), (REQUEST_ID, request_id), *cors.preflight_headers(url.cors, request)]
-            return HttpResponse(200, headers)
+            return HttpResponse(200, headers), None
         try:
             principal = await authorize(function, qualifier, url, request, self._callers)
             invocation = await self._invocation(
                 _Call(function, qualifier, url, address, request, request_id, principal)
             )
+            version_arn = invocation.version_arn
             response = await _response(await self._invoker.run(invocation), invocation)
         except LambdaError as error:
             response = error_response(error, request_id)
@@ -119,7 +140,7 @@ class FunctionUrls:
             response = error_response(ServiceException(INTERNAL_ERROR), request_id)
         if url.cors:
             response.headers += cors.response_headers(url.cors, request)
-        return response
+        return response, version_arn
 
     def refuse_too_large(self) -> HttpResponse:
         """The answer to a request whose body is over the limit and was not read to the end."""

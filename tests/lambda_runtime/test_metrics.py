@@ -15,7 +15,7 @@ from lambda_runtime.errors import Throttled
 from lambda_runtime.metrics import Metrics
 from lambda_runtime.service import RuntimeService
 
-from .fakes import FakeExecutor, RuntimeClient, function_version, invocation, until
+from .fakes import ExtensionClient, FakeExecutor, RuntimeClient, function_version, invocation, until
 
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:fn"
 Told = dict[tuple[Any, ...], dict[str, float]]
@@ -224,3 +224,47 @@ async def test_nothing_is_kept_of_what_is_gone(counted: Callable[..., Any]) -> N
     service.deliver_telemetry()
     assert not service.metrics._series
     assert list(service.metrics._gauges["000000000000", "us-east-1"]) == [""]
+
+
+async def test_metrics_of_urls_have_the_executed_version_and_no_account(counted: Callable[..., Any]) -> None:
+    service, sink = await counted(FakeExecutor())
+    service.count("UrlRequestCount", f"{FUNCTION}:$LATEST", f"{FUNCTION}:$LATEST")
+    service.count("UrlRequestLatency", f"{FUNCTION}:$LATEST", f"{FUNCTION}:$LATEST", 12.5)
+    service.deliver_telemetry()
+    places = {("fn",), ("fn", "fn:$LATEST"), ("fn", "fn:$LATEST", "$LATEST")}
+    assert {key[1:] for key in sink.told() if key[0] == "UrlRequestCount"} == places
+    assert sink.told()[("UrlRequestLatency", "fn")]["Maximum"] == 12.5
+    units = {datum["MetricName"]: datum["Unit"] for datum in sink.calls[0][2]}
+    assert units == {"UrlRequestCount": "Count", "UrlRequestLatency": "Milliseconds"}
+
+
+async def test_the_time_of_extensions_after_the_function_is_a_metric_of_its_own(counted: Callable[..., Any]) -> None:
+    told, go_on = asyncio.Event(), asyncio.Event()
+
+    async def extension(client: ExtensionClient) -> None:
+        await client.register("ext", "INVOKE")
+        await client.next_event()
+        told.set()
+        await go_on.wait()
+        await client.next_event()
+
+    executor = FakeExecutor()
+    executor.extensions["ext"] = extension
+    service, sink = await counted(executor)
+    await service.invoke(invocation())
+    await told.wait()
+    await asyncio.sleep(0.05)
+    go_on.set()
+    await until(lambda: next(iter(service._managers.values())).idle_count == 1)
+    service.deliver_telemetry()
+    counted_ms = sink.told()[("PostRuntimeExtensionsDuration", "fn", "fn")]
+    assert counted_ms["SampleCount"] == 1
+    assert counted_ms["Maximum"] >= 45
+    assert sink.told()[("Duration", "fn", "fn")]["Maximum"] < counted_ms["Maximum"]
+
+
+async def test_without_extensions_nothing_comes_after_the_function(counted: Callable[..., Any]) -> None:
+    service, sink = await counted(FakeExecutor())
+    await service.invoke(invocation())
+    service.deliver_telemetry()
+    assert not [key for key in sink.told() if key[0] == "PostRuntimeExtensionsDuration"]

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from .urls import call, give_url
+
 SLOW = "import time\ndef handler(event, context):\n    time.sleep(event)\n    return event\n"
 FAILS = "def handler(event, context):\n    if event:\n        raise ValueError(event)\n"
 
@@ -106,3 +108,24 @@ def test_metric_data_of_the_account_and_of_a_function_are_not_added_up(
         EndTime=datetime.now(UTC) + timedelta(minutes=1),
     )
     assert [result["Values"] for result in answer["MetricDataResults"]] == [[1.0], [1.0]]
+
+
+def test_requests_to_a_url_are_counted(
+    deploy: Callable[..., str], aws_client: Callable[..., Any], statistic: Callable[..., float], gateway: Any
+) -> None:
+    client = aws_client("lambda")
+    name = deploy(FAILS.replace("if event:", "if 'fail' in event['rawPath']:"))
+    url = give_url(client, name)
+    statuses = [call(gateway, url + path).status for path in ("", "fail", "")]
+    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    statuses.append(call(gateway, url).status)
+    assert statuses == [200, 502, 200, 429]
+    for dimensions in (
+        {},
+        {"Resource": f"{name}:$LATEST"},
+        {"Resource": f"{name}:$LATEST", "ExecutedVersion": "$LATEST"},
+    ):
+        assert statistic("Sum", "UrlRequestCount", FunctionName=name, **dimensions) == 4
+        assert statistic("Sum", "Url4xxCount", FunctionName=name, **dimensions) == 1
+        assert statistic("Sum", "Url5xxCount", FunctionName=name, **dimensions) == 1
+        assert statistic("Maximum", "UrlRequestLatency", FunctionName=name, **dimensions) > 0

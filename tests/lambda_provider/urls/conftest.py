@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from lambda_provider.urls.requests import UrlRequest
 
-from ..operations.conftest import active, host, provider, runtime
+from ..operations.conftest import active, host, provider, publish, runtime
 
-__all__ = ["active", "host", "provider", "request", "runtime"]
+__all__ = ["active", "host", "provider", "publish", "request", "runtime"]
 
 HOST = "abc.lambda-url.eu-west-1.localhost:4566"
 

@@ -28,6 +28,11 @@ class Invoker:
         self.ready = provider.ready
         self.invocations = []
         self.answer: InvocationResult | Exception = InvocationResult(b'"ok"', "$LATEST")
+        self.counted: dict[tuple[str, str, str], list[float]] = {}
+
+    def count(self, metric, version_arn, invoked_arn, value=1.0):
+        names = (metric, version_arn.rpartition(":")[2], invoked_arn.rpartition(":")[2])
+        self.counted.setdefault(names, []).append(value)
 
     def sampled(self, trace_header, function, version):
         return trace_header
@@ -301,3 +306,26 @@ async def test_a_reader_that_leaves_closes_the_functions_stream(site):
     assert await anext(response.body) == b"x"
     await response.body.aclose()
     assert closed == [True]
+
+
+async def test_requests_are_counted_by_url_and_version(site):
+    site.create()
+    await site.call()
+    site.invoker.answer = InvocationResult(b"{}", "$LATEST", function_error="Unhandled")
+    assert (await site.call()).status == 502
+    site.invoker.answer = TooManyRequestsException("Rate Exceeded.", Reason="ConcurrentInvocationLimitExceeded")
+    assert (await site.call()).status == 429
+    of_url = {metric: values for (metric, *names), values in site.invoker.counted.items() if names == ["$LATEST"] * 2}
+    latencies = of_url.pop("UrlRequestLatency")
+    assert of_url == {"UrlRequestCount": [1] * 3, "Url4xxCount": [0, 0, 1], "Url5xxCount": [0, 1, 0]}
+    assert len(latencies) == 3
+    assert all(0 < latency < 5000 for latency in latencies)
+
+
+async def test_requests_to_the_url_of_an_alias_are_counted_for_the_version_that_ran(site, provider, publish):
+    number = publish()
+    provider.create_alias(context(), {"FunctionName": "f", "Name": "live", "FunctionVersion": number})
+    site.create(qualifier="live", permission=False)
+    assert (await site.call()).status == 403
+    assert site.invoker.counted[("UrlRequestCount", number, "live")] == [1]
+    assert site.invoker.counted[("Url4xxCount", number, "live")] == [1]
