@@ -17,6 +17,7 @@ from lambda_provider.hosts.assembly import Assembly, assemble
 from lambda_provider.hosts.identities import Identities
 from lambda_provider.hosts.internal import Health, InternalRoutes, json_response
 from lambda_provider.hosts.server import GatewayServer, listen, stop_on_signals, url_of
+from lambda_provider.hosts.service_invokes import ServiceInvokes
 from lambda_provider.plugins import HOSTS, PluginError, load_plugin
 from lambda_provider.urls.serving import FunctionUrls
 from lambda_provider.wire.http import HttpRequest, HttpResponse
@@ -29,6 +30,8 @@ class GatewayHost(Host, Protocol):
     """Answers what is not Lambda's."""
     identities: Identities
     """Knows the accounts of access keys."""
+    service_token: str
+    """What the host's other services show when they run a function; see `service_invokes`."""
 
     async def start(self, url: str) -> None:
         """The gateway listens at `url`."""
@@ -137,7 +140,10 @@ class Gateway:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(None, assembly.provider.download_code, request.path, request.query)
 
-        return InternalRoutes({"health": Health(facts), "operations": operations, "code": code})
+        return InternalRoutes(
+            {"health": Health(facts), "operations": operations, "code": code},
+            {"invoke": ServiceInvokes(assembly.provider, host.service_token)},
+        )
 
 
 def _function_urls(host: GatewayHost, assembly: Assembly) -> FunctionUrls:

@@ -20,13 +20,16 @@ def json_response(status: int, value: Any) -> HttpResponse:
 
 
 class InternalRoutes:
-    """Handlers by the first segment after `/_lambda/`; GET and HEAD only."""
+    """Handlers by the first segment after `/_lambda/`: `handlers` for GET and HEAD, `actions` for POST."""
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], actions: Mapping[str, Handler] | None = None) -> None:
         self._handlers = dict(handlers)
+        self._actions = dict(actions or {})
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         name = request.path.removeprefix(INTERNAL_PREFIX).partition("/")[0]
+        if request.method == "POST" and name in self._actions:
+            return await self._actions[name](request)
         handler = self._handlers.get(name)
         if handler is None:
             known = [INTERNAL_PREFIX + name for name in sorted(self._handlers)]

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from lambda_provider.host import ServiceUnavailable
+from lambda_provider.hosts.services.link import Way
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,10 @@ class MotoProcess:
         self._watcher: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] | None = None
         self._stopped = False
+
+    def tell(self, way: Way) -> None:
+        """How the child reaches the gateway. Before the child is started."""
+        self._environment.update(way.as_environment())
 
     @property
     def running(self) -> bool:

@@ -25,11 +25,14 @@ from typing import Any, cast
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+from lambda_provider.hosts import services
 from lambda_provider.hosts.credentials import session_token_of
 from lambda_provider.hosts.moto_buckets import address_buckets
 from lambda_provider.hosts.moto_callers import account_for
 from lambda_provider.hosts.moto_metrics import match_exactly
 from lambda_provider.hosts.moto_signatures import with_authentication
+from lambda_provider.hosts.services.awslambda import stand_in
+from lambda_provider.hosts.services.link import request as current_request
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +84,7 @@ class MotoHandler(MotoRequestHandler):
             session_token_of(environ.get("HTTP_X_AMZ_SECURITY_TOKEN", ""), query),
             environ.get("HTTP_X_MOTO_ACCOUNT_ID"),
         )
+        current_request.trace_header = environ.get("HTTP_X_AMZN_TRACE_ID")
         return environ
 
     def run_wsgi(self) -> None:
@@ -156,6 +160,7 @@ def create_app(service: Any) -> Any:
         address_buckets()
     elif service == "cloudwatch":
         match_exactly()
+    services.install(service)
     return create_backend_app(service)
 
 
@@ -183,6 +188,7 @@ def main(arguments: list[str]) -> None:
     die_with_the_gateway(lifeline)
     # Moto's environment variable for the account would win over the account of each request.
     os.environ.pop("MOTO_ACCOUNT_ID", None)
+    stand_in()
     server = make_server(
         "127.0.0.1",
         0,

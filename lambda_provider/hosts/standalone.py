@@ -6,15 +6,18 @@ import asyncio
 import importlib.util
 import os
 import threading
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lambda_provider.host import FunctionCredentials, LogEvent, ServiceUnavailable
 from lambda_provider.hosts.credentials import RoleSession, issue_credentials
+from lambda_provider.hosts.clients import make_client
 from lambda_provider.hosts.identities import Identities
 from lambda_provider.hosts.moto_process import MotoProcess
 from lambda_provider.hosts.proxy import MotoProxy
 from lambda_provider.hosts.telemetry import Telemetry
+from lambda_provider.hosts.services.link import Way
 from lambda_provider.hosts.upstream import Upstream
 
 
@@ -36,6 +39,7 @@ class StandaloneHost:
         self.behind = MotoProxy(self.moto, self._upstream, self.telemetry)
         self.identities = Identities(self.moto, self._upstream)
         self._url = ""
+        self.service_token = secrets.token_urlsafe(24)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting: asyncio.Future[None] | None = None
         self._clients: dict[tuple[str, str, str], Any] = {}
@@ -46,6 +50,19 @@ class StandaloneHost:
         self._url = url
         self._loop = asyncio.get_running_loop()
 
+        self.moto.tell(Way(url, self.service_token, self.function_endpoint_url() or url))
+
+    async def reachable_at(self, url: str) -> None:
+        """The gateway's URL, if `start` was not told it. Before anything needs it."""
+        await self.start(url)
+
+    async def reset(self) -> None:
+        """Empty the other services, if they run, and forget what functions wrote and who issued which key."""
+        await self.telemetry.forget()
+        if self.moto.wanted:
+            with contextlib.suppress(ServiceUnavailable):
+                await self._empty_moto()
+        self.identities.forget()
     async def stop(self) -> None:
         """End moto, and with it what the other services held. May be called twice."""
         await self.telemetry.stop()
@@ -79,7 +96,7 @@ class StandaloneHost:
         with self._clients_lock:
             if key not in self._clients:
                 url = self._url if service == "lambda" else self.moto.url
-                self._clients[key] = _make_client(service, account_id, region, url)
+                self._clients[key] = make_client(service, account_id, region, url)
             return self._clients[key]
 
     def function_endpoint_url(self) -> str | None:
@@ -120,24 +137,3 @@ class StandaloneHost:
             function(*arguments)
         else:
             self._loop.call_soon_threadsafe(function, *arguments)
-
-
-def _make_client(service: str, account_id: str, region: str, url: str) -> Any:
-    """A client that reads nothing of the developer's own AWS configuration."""
-    from botocore.config import Config
-    from botocore.exceptions import UnknownServiceError
-    from botocore.session import Session
-
-    nothing = {"profile": None, "config_file": os.devnull, "credentials_file": os.devnull}
-    session = Session(session_vars={name: (None, None, value, None) for name, value in nothing.items()})
-    try:
-        return session.create_client(
-            service,
-            region_name=region,
-            endpoint_url=url,
-            aws_access_key_id=account_id,
-            aws_secret_access_key="lambda-provider",
-            config=Config(s3={"addressing_style": "path"}, max_pool_connections=50),
-        )
-    except UnknownServiceError as error:
-        raise ServiceUnavailable(str(error)) from error

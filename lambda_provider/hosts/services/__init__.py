@@ -1,0 +1,39 @@
+"""In moto's process: moto's other services run functions of ours, wherever AWS's services run functions.
+
+Moto's own Lambda is never imported: `awslambda` stands in its place. `link` is the way to the gateway, `patches` how moto is
+changed. A module each for the services whose events AWS describes in detail: `sns`, `s3`, `events` and `schedules`, `logs`,
+`stepfunctions`, `restapis`, `httpapis`; and for CloudFormation `stacks` (what a stack does), `stack_resources`
+(`AWS::Lambda::*`), `custom_resources` and `templates`. `install` applies those that a service needs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from importlib import import_module
+
+_INSTALLERS: dict[str, str] = {
+    "sns": "sns:install",
+    "s3": "s3:install",
+    "logs": "logs:install",
+    "events": "events:install",
+    "scheduler": "schedules:install_scheduler",
+    "stepfunctions": "stepfunctions:install",
+}
+_lock = threading.RLock()
+_installed: set[str] = set()
+
+
+def install(service: str) -> None:
+    """Change what moto has for a service, by its name in moto, once. Raises MotoChanged for a moto that we do not know."""
+    with _lock:
+        if service == "cloudformation":
+            # A stack makes resources of any service.
+            for each in _INSTALLERS:
+                install(each)
+        if service not in _INSTALLERS or service in _installed:
+            return
+        module, _, name = _INSTALLERS[service].partition(":")
+        installer: Callable[[], None] = getattr(import_module(f"{__name__}.{module}"), name)
+        installer()
+        _installed.add(service)

@@ -1,0 +1,122 @@
+"""S3 event notifications: records as S3 makes them, functions run asynchronously, destinations checked when they are set.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html and
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketNotificationConfiguration.html
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from typing import Any
+from urllib.parse import quote_plus
+
+from lambda_provider.hosts.services.link import Origin, link
+from lambda_provider.hosts.services.patches import replace
+
+PRINCIPAL = "s3.amazonaws.com"
+NOT_VALID = "Unable to validate the following destination configurations"
+
+_VERSION = "2.1"
+_VERSIONS = {
+    "LifecycleExpiration": "2.3",
+    "IntelligentTiering": "2.3",
+    "ObjectAcl": "2.3",
+    "ObjectTagging": "2.3",
+    "Replication": "2.2",
+    "LifecycleTransition": "2.3",
+}
+_WITHOUT_CONTENT = ("ObjectRemoved:Delete", "LifecycleExpiration:Delete")
+
+_sequence = itertools.count(1)
+
+
+def install() -> None:
+    """Have moto's S3 tell our functions."""
+    from moto.s3 import models, notifications
+    from moto.s3.exceptions import InvalidArgumentError
+
+    def _run(_: Any) -> Any:
+        def invoke(account_id: str, event_body: Any, fn_arn: str, region_name: str) -> None:
+            origin = Origin(
+                account_id=account_id, service=PRINCIPAL, arn=event_body["Records"][0]["s3"]["bucket"]["arn"]
+            )
+            link().send(fn_arn, event_body, origin)
+
+        return invoke
+
+    def _checked(set_configuration: Any) -> Any:
+        def set_notification_configuration(self: Any, notification_config: dict[str, Any] | None) -> None:
+            origin = Origin(account_id=self.account_id, service=PRINCIPAL, arn=self.arn)
+            for each in (notification_config or {}).get("CloudFunctionConfiguration") or ():
+                arn = each["CloudFunction"]
+                answer = link().invoke(arn, b"{}", origin, kind="DryRun")
+                if answer.error == "ResourceNotFoundException":
+                    raise InvalidArgumentError(NOT_VALID, arn, "The destination Lambda function does not exist")
+                if answer.error == "AccessDeniedException":
+                    raise InvalidArgumentError(NOT_VALID, arn, f"Not authorized to invoke function [{arn}]")
+            set_configuration(self, notification_config)
+
+        return set_notification_configuration
+
+    def _marked(set_marker: Any) -> Any:
+        def set_delete_marker(self: Any, bucket_name: str, key_name: str) -> Any:
+            marker = set_marker(self, bucket_name, key_name)
+            event = notifications.S3NotificationEvent.OBJECT_REMOVED_DELETE_MARKER_CREATED_EVENT
+            notifications.send_event(self.account_id, event, self.get_bucket(bucket_name), marker)
+            return marker
+
+        return set_delete_marker
+
+    replace(notifications, "_get_s3_event", "event_name bucket key notification_id", lambda _: event_of)
+    replace(notifications, "_invoke_awslambda", "account_id event_body fn_arn region_name", _run)
+    replace(models.FakeBucket, "set_notification_configuration", "self notification_config", _checked)
+    replace(models.S3Backend, "_set_delete_marker", "self bucket_name key_name", _marked)
+
+
+def event_of(event_name: str, bucket: Any, key: Any, notification_id: str) -> dict[str, Any]:
+    """The event for one object. `bucket` and `key` are moto's; `event_name` has its `s3:` still."""
+    name = str(getattr(event_name, "value", event_name)).removeprefix("s3:")
+    entity: dict[str, Any] = {"key": quote_plus(key.name, safe="/")}
+    if name not in _WITHOUT_CONTENT and (size := getattr(key, "size", None)) is not None:
+        entity["size"] = size
+    if name not in _WITHOUT_CONTENT:
+        entity["eTag"] = str(getattr(key, "etag", "d41d8cd98f00b204e9800998ecf8427e")).strip('"')
+    if bucket.is_versioned and key.version_id is not None:
+        entity["versionId"] = str(key.version_id)
+    entity["sequencer"] = sequencer()
+    now = time.time()
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+    return {
+        "Records": [
+            {
+                "eventVersion": _VERSIONS.get(name.partition(":")[0], _VERSION),
+                "eventSource": "aws:s3",
+                "awsRegion": bucket.region_name,
+                "eventTime": f"{moment}.{int(now % 1 * 1000):03d}Z",
+                "eventName": name,
+                "userIdentity": {"principalId": f"AWS:{bucket.account_id}"},
+                "requestParameters": {"sourceIPAddress": "127.0.0.1"},
+                "responseElements": {
+                    "x-amz-request-id": secrets.token_hex(8).upper(),
+                    "x-amz-id-2": secrets.token_urlsafe(48),
+                },
+                "s3": {
+                    "s3SchemaVersion": "1.0",
+                    "configurationId": notification_id,
+                    "bucket": {
+                        "name": bucket.name,
+                        "ownerIdentity": {"principalId": bucket.account_id},
+                        "arn": bucket.arn,
+                    },
+                    "object": entity,
+                },
+            }
+        ]
+    }
+
+
+def sequencer() -> str:
+    """A hexadecimal text that grows from event to event, so that events of one key can be ordered."""
+    return f"{time.time_ns() // 1_000_000:014X}{next(_sequence) & 0xFFFF:04X}"
