@@ -9,6 +9,7 @@ invoke, so a function that causes its own next invocation is seen
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 
 from lambda_runtime.tracing import new_trace_header
 
@@ -38,6 +39,15 @@ def extend(trace_header: str | None, function_arn: str) -> tuple[str, int]:
     counts[name] = before
     fields[index] = f"{_FIELD}{_VERSION}{'|'.join(f'{each}:{count}' for each, count in counts.items())}"
     return ";".join(fields), before
+
+
+def furthest(trace_headers: Iterable[str | None], function_arn: str) -> str | None:
+    """Which chain an invocation goes on that several messages cause together: the one that ran the function most often.
+
+    None if no message has a header. For pollers: the header of an SQS message is its attribute `AWSTraceHeader`.
+    """
+    headers = [header for header in trace_headers if header]
+    return max(headers, key=lambda header: extend(header, function_arn)[1], default=None)
 
 
 def _counts(lineage: str) -> dict[str, int]:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lambda_provider.operations.lineage import LIMIT, extend
+from lambda_provider.operations.lineage import LIMIT, extend, furthest
 
 F = "arn:aws:lambda:eu-west-1:111111111111:function:f"
 G = "arn:aws:lambda:eu-west-1:111111111111:function:g"
@@ -58,3 +58,25 @@ def test_lineage_that_cannot_be_read_begins_anew(text: str) -> None:
     header, before = extend(f"Root=1-2-3;{text}", F)
     assert before == 0
     assert re.search(r"Lineage=1:[0-9a-f]{8}:0$", header)
+
+
+def test_a_batch_goes_on_the_chain_that_ran_the_function_most_often() -> None:
+    once, _ = extend("Root=1-2-3", F)
+    twice, _ = extend(once, F)
+    others, _ = extend(extend(extend("Root=4-5-6", G)[0], G)[0], G)
+    assert furthest([None, once, twice, others, ""], F) == twice
+    assert furthest([twice, others], G) == others
+    assert furthest([None, "Root=7-8-9"], F) == "Root=7-8-9"
+    assert furthest([None, ""], F) is None
+
+
+def test_a_chain_through_batches_ends_at_the_limit() -> None:
+    """A poller that hands the header of one message on, and a function that sends it on with the next message."""
+    header: str | None = None
+    runs = 0
+    while True:
+        header, before = extend(furthest([header, "Root=1-0-0"], F), F)
+        if before >= LIMIT:
+            break
+        runs += 1
+    assert runs == LIMIT
