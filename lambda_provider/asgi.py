@@ -1,5 +1,7 @@
 """The provider as an ASGI application: Lambda's requests are answered here, any other goes to the application behind.
 
+`app` and `create_app` are for servers (`uvicorn lambda_provider.asgi:app`) and for applications that mount us: docs/hosts.md.
+
 This is on the way of every invoke, so it does little: no framework, one dict for the headers, the body as it came.
 """
 
@@ -13,6 +15,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 from lambda_provider.api.errors import LambdaError
+from lambda_provider.hosts.embedded import EmbeddedApplication
 from lambda_provider.urls.addresses import Address, address_of
 from lambda_provider.urls.requests import UrlRequest
 from lambda_provider.urls.responses import BrokenResponse
@@ -291,3 +294,9 @@ async def _not_http(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+create_app = EmbeddedApplication
+"""Makes an application that is told by its arguments, where `app` is told by the environment."""
+
+app = create_app()

@@ -1,14 +1,26 @@
 """The Host protocol: what the provider needs from whoever loads it, and nothing else.
 
 An adapter in `hosts/` speaks it for one emulator; a third party registers its own under the entry-point group
-`lambda_provider.hosts`. Ground floor: this module imports nothing of ours.
+`lambda_provider.hosts`, see docs/hosts.md. `HostBase` is what each part does in a host that does not have it. Ground floor:
+this module imports nothing of ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
+
+AsgiApplication = Callable[
+    [
+        MutableMapping[str, Any],
+        Callable[[], Awaitable[MutableMapping[str, Any]]],
+        Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ],
+    Awaitable[None],
+]
+"""What an ASGI server calls: scope, receive, send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +89,96 @@ class Host(Protocol):
         ...
 
 
+class Activity(Protocol):
+    """What a host may say of its services: that there is something for who polls them.
+
+    A host that can has it as its attribute `activity`. Pollers of event sources then look when they are told, and hardly ever
+    otherwise; without it they poll as often as AWS does.
+    """
+
+    def subscribe(self, arn: str, callback: Callable[[float], None]) -> Callable[[], None]:
+        """Call `callback` on the runtime's loop whenever there may be something new at the queue or stream of that ARN.
+
+        Its argument is in how many seconds: 0 for now, more for messages that are delayed or whose visibility timeout is to
+        expire. Being called for nothing does no harm. Call this on the loop; what it returns ends the subscription.
+        """
+        ...
+
+
 class ServiceUnavailable(Exception):
     """The host has no such AWS service; the message says which, and what to install or enable."""
+
+
+@runtime_checkable
+class UrlRouter(Protocol):
+    """A host that has a router of its own, and leads requests for function URLs to us."""
+
+    def route_function_urls(self, application: AsgiApplication) -> None:
+        """Send to `application` what arrives for `ID.lambda-url.REGION.` and any domain, and paths under `/_lambda/`.
+
+        Called once, on the event loop that `application` lives on and has to be called on, when requests are accepted.
+        """
+        ...
+
+
+class HostBase:
+    """A host that has nothing: each part with the behaviour that holds where it is missing.
+
+    Derive from it, and override what your emulator has. It is the host `bare`, too, for Lambda alone.
+    """
+
+    name = "bare"
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        """`settings` are the process's environment variables unless they are given."""
+        self.settings: Mapping[str, str] = dict(os.environ if settings is None else settings)
+
+    def connect_to(self, service: str, *, account_id: str, region: str) -> Any:
+        """No other services: code has to come as a zip file, and what an operation checks elsewhere is refused or believed."""
+        raise ServiceUnavailable(f"the host {self.name!r} has no {service}")
+
+    def function_endpoint_url(self) -> str | None:
+        """`LAMBDA_FUNCTION_ENDPOINT_URL` if that is set. Without it functions talk to AWS itself."""
+        return self.settings.get("LAMBDA_FUNCTION_ENDPOINT_URL") or None
+
+    def issue_credentials(
+        self, *, role_arn: str, account_id: str, region: str, session_name: str
+    ) -> FunctionCredentials:
+        """The account is the key, as emulators take it, and the secret is `test`; nobody sees the role."""
+        return FunctionCredentials(account_id, "test", "test")
+
+    def put_log_events(
+        self, *, account_id: str, region: str, log_group: str, log_stream: str, events: Sequence[LogEvent]
+    ) -> None:
+        """Logs are dropped; the tail that an invoke asks for (`LogType=Tail`) is there nevertheless."""
+
+    def put_metric_data(
+        self, *, account_id: str, region: str, namespace: str, metrics: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Metrics are dropped."""
+
+
+def complete(host: Any) -> Host:
+    """The host itself, or, if it lacks parts of the protocol, the host with those of `HostBase`.
+
+    Raises TypeError for what cannot be a host because it has none of them.
+    """
+    has = [hasattr(host, part) for part in _PARTS]
+    if not any(has):
+        raise TypeError(f"{host!r} is not a host: derive it from lambda_provider.host.HostBase")
+    return cast(Host, host if all(has) else _Completed(host))
+
+
+class _Completed:
+    """A host that lacks something: what it does not have is the default's."""
+
+    def __init__(self, host: Any) -> None:
+        self._host = host
+        self._default = HostBase(getattr(host, "settings", None))
+        self._default.name = getattr(host, "name", type(host).__name__)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host if hasattr(self._host, name) else self._default, name)
+
+
+_PARTS = tuple(name for name in ("settings", *vars(HostBase)) if not name.startswith("_"))

@@ -56,7 +56,7 @@ def assemble(
     Raises LookupError for an unknown executor, ValueError for a setting and StateError for a state directory that cannot be
     used.
     """
-    config = RuntimeConfig.from_settings(host.settings, endpoint_url=host.function_endpoint_url())
+    config = RuntimeConfig.from_settings(host.settings, endpoint_url=host.function_endpoint_url)
     runtime = RuntimeService(
         config,
         load_executor(executor, config),

@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from lambda_provider import __version__
-from lambda_provider.api.coverage import implemented_operations, operation_names
-from lambda_provider.asgi import Behind, LambdaApplication
-from lambda_provider.host import Host
-from lambda_provider.hosts.assembly import Assembly, assemble
-from lambda_provider.hosts.identities import Identities
-from lambda_provider.hosts.internal import Health, InternalRoutes, json_response
+from lambda_provider.hosts.application import HostedLambda
+from lambda_provider.hosts.embedded import make_host
 from lambda_provider.hosts.server import GatewayServer, listen, stop_on_signals, url_of
-from lambda_provider.hosts.service_invokes import ServiceInvokes
-from lambda_provider.plugins import HOSTS, PluginError, load_plugin
-from lambda_provider.urls.serving import FunctionUrls
-from lambda_provider.wire.http import HttpRequest, HttpResponse
-
-
-class GatewayHost(Host, Protocol):
-    """A host that brings no server of its own: what the gateway needs beyond the Host protocol."""
-
-    behind: Behind
-    """Answers what is not Lambda's."""
-    identities: Identities
-    """Knows the accounts of access keys."""
-    service_token: str
-    """What the host's other services show when they run a function; see `service_invokes`."""
-
-    async def start(self, url: str) -> None:
-        """The gateway listens at `url`."""
-        ...
-
-    async def stop(self) -> None:
-        """End what was started. May be called twice."""
-        ...
-
-    def services(self) -> Mapping[str, Any]:
-        """What runs, for the health page."""
-        ...
-
-    def before_reading(self, hand_over: Callable[[], None]) -> None:
-        """`hand_over` gives the host the log lines and metrics that are still collected; call it before they are read."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -68,8 +33,11 @@ class Gateway:
     loop or, with `signals`, until SIGINT or SIGTERM; a second stop does not wait for requests that are under way.
     """
 
-    def __init__(self, options: GatewayOptions) -> None:
+    def __init__(self, options: GatewayOptions, host: Any = None) -> None:
+        """`host` is taken instead of the one that the options name."""
         self.options = options
+        self._host = host
+        self._hosted: HostedLambda | None = None
         self._listener: socket.socket = listen(options.host, options.port)
         self.url = url_of(self._listener, options.host)
         self._server: GatewayServer | None = None
@@ -80,72 +48,26 @@ class Gateway:
         Raises LookupError for an unknown executor or host, ValueError for a setting and StateError for a state directory that
         cannot be used.
         """
-        host = self._load_host()
-        try:
-            await host.start(self.url)
-            assembly = assemble(
-                host,
-                executor=self.options.executor,
-                state_dir=self.options.state_dir,
-                account_of=host.identities.account_of,
-            )
-            host.before_reading(assembly.runtime.deliver_telemetry)
+        with contextlib.closing(self._listener):
+            host = make_host(self.options.host_adapter, os.environ) if self._host is None else self._host
+            hosted = self._hosted = HostedLambda(host, executor=self.options.executor, state_dir=self.options.state_dir)
             try:
-                await assembly.start()
-                application = LambdaApplication(
-                    assembly.wire,
-                    behind=host.behind,
-                    internal=self._internal(host, assembly),
-                    learn=host.identities.learn,
-                    urls=_function_urls(host, assembly),
-                )
-                self._server = GatewayServer(application, lambda: on_ready(self.url))
+                await hosted.start(self.url)
+                self._server = GatewayServer(hosted.application, lambda: on_ready(self.url))
                 if signals:
                     stop_on_signals(self._server)
                 await self._server.serve([self._listener])
             finally:
-                await assembly.stop()
-        finally:
-            self._listener.close()
-            await host.stop()
+                await hosted.stop()
+
+    @property
+    def hosted(self) -> HostedLambda:
+        """What the gateway serves. Raises RuntimeError before `serve`."""
+        if self._hosted is None:
+            raise RuntimeError("the gateway was not started")
+        return self._hosted
 
     def stop(self) -> None:
         """End `serve`. Only on its loop."""
         if self._server is not None:
             self._server.stop()
-
-    def _load_host(self) -> GatewayHost:
-        name = self.options.host_adapter
-        host: GatewayHost = load_plugin(HOSTS, name)()
-        if not hasattr(host, "behind"):
-            raise PluginError(f"the host {name!r} brings its own gateway; it is loaded by that, not by `start`")
-        return host
-
-    def _internal(self, host: GatewayHost, assembly: Assembly) -> InternalRoutes:
-        def facts() -> Mapping[str, Any]:
-            return {
-                "version": __version__,
-                "executor": self.options.executor,
-                "functions": sum(1 for _ in assembly.provider.store.all_functions()),
-                "environments": assembly.runtime.environment_count(),
-                "queued_events": len(assembly.runtime.events),
-                "services": host.services(),
-            }
-
-        async def operations(request: HttpRequest) -> HttpResponse:
-            implemented = implemented_operations(assembly.provider)
-            return json_response(200, {name: name in implemented for name in operation_names()})
-
-        async def code(request: HttpRequest) -> HttpResponse:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(None, assembly.provider.download_code, request.path, request.query)
-
-        return InternalRoutes(
-            {"health": Health(facts), "operations": operations, "code": code},
-            {"invoke": ServiceInvokes(assembly.provider, host.service_token)},
-        )
-
-
-def _function_urls(host: GatewayHost, assembly: Assembly) -> FunctionUrls:
-    provider = assembly.provider
-    return FunctionUrls(provider.store, provider, host.identities, provider.config.payload_size)

@@ -38,7 +38,11 @@ class Identities:
         self._upstream = upstream
         self._told: dict[str, str | None] = {}
         self._test_keys = TestCallers(self.account_of)
-        moto.on_ready.append(self._told.clear)
+        moto.on_ready.append(self.forget)
+
+    def forget(self) -> None:
+        """Moto has been emptied: what it said is not so any more."""
+        self._told.clear()
 
     def account_of(self, access_key_id: str) -> str | None:
         """The account of a key as far as it is known now; None for an unknown one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import threading
@@ -125,6 +126,17 @@ class StandaloneHost:
         self._starting = asyncio.ensure_future(self.moto.ready())
         # Who needs moto asks for it and gets the error then.
         self._starting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    async def _empty_moto(self) -> None:
+        await self.moto.ready()
+        headers = [(b"host", b"localhost"), (b"content-length", b"0")]
+        response = await self._upstream.request(b"POST", b"/moto-api/reset", headers)
+        try:
+            answer = await response.read()
+        finally:
+            response.close()
+        if response.status != 200:
+            raise RuntimeError(f"moto could not be emptied: {answer.decode('utf-8', 'replace')}")
+
 
     def _on_loop(self, function: Callable[..., None], *arguments: Any) -> None:
         if self._loop is None:

@@ -22,6 +22,7 @@ from lambda_provider.model.url import DEFAULT_INVOKE_MODE, FunctionUrl
 from lambda_provider.operations.base import Operations
 from lambda_provider.store.editor import now
 from lambda_provider.store.paging import page
+from lambda_provider.urls.addresses import PATH_PREFIX
 from lambda_provider.validation.names import FunctionId, resolve
 
 if TYPE_CHECKING:
@@ -166,11 +167,14 @@ class UrlOperations(Operations):
 def url_of(url_id: str, region: str, endpoint_url: str | None) -> str:
     """The address of a function URL: at the emulator's own endpoint if it has one, else in AWS's form.
 
-    Every name under `localhost` is this machine (RFC 6761), so an endpoint that is an address or a bare name becomes that.
+    Every name under `localhost` is this machine (RFC 6761), so an endpoint that is an address or a bare name becomes that. An
+    endpoint with a path is one of several at its host: only paths lead there.
     """
     if endpoint_url is None:
         return f"https://{url_id}.lambda-url.{region}.on.aws/"
     endpoint = urlsplit(endpoint_url)
+    if endpoint.path not in ("", "/"):
+        return f"{endpoint_url.rstrip('/')}{PATH_PREFIX}{url_id}/"
     host = endpoint.hostname or "localhost"
     if "." not in host or _is_address(host):
         host = "localhost"

@@ -177,7 +177,11 @@ class LambdaWire:
             request_id=request_id,
             operation=operation,
             access_key_id=access_key_id or None,
-            endpoint_url=f"{headers.get('x-forwarded-proto', 'http')}://{host}" if host else None,
+            endpoint_url=(
+                f"{headers.get('x-forwarded-proto', 'http')}://{host}{headers.get('x-forwarded-prefix', '')}"
+                if host
+                else None
+            ),
             trace_header=headers.get("x-amzn-trace-id"),
             caller=None if asker is None else asker.caller,
         )
