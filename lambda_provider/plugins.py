@@ -8,6 +8,7 @@ from typing import Any
 
 HOSTS = "lambda_provider.hosts"
 LAYER_FETCHERS = "lambda_provider.layer_fetchers"
+EVENT_SOURCES = "lambda_provider.event_sources"
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,9 @@ from typing import Any
 from lambda_provider.api import LambdaApi
 from lambda_provider.config import ProviderConfig
 from lambda_provider.delivery.deliveries import Deliveries
+from lambda_provider.event_sources.wiring import EventSourcePollers
 from lambda_provider.host import Host
+from lambda_provider.model.function import Function
 from lambda_provider.operations.account import AccountOperations
 from lambda_provider.operations.aliases import AliasOperations
 from lambda_provider.operations.authorization import Authorizer
@@ -99,19 +101,24 @@ class LambdaProvider(
             patience_s=self.config.reader_patience_s,
         )
         self.capacity = Capacity(self.store, runtime, self.config.concurrent_executions)
-        self.store.on_change = self.capacity.changed
+        self.store.on_change = self._function_changed
         self.deliveries = Deliveries(self.store, host, runtime.clock, self.invoke_for, runtime.count)
+        self.event_sources = EventSourcePollers(
+            self.store, host, runtime, self.positions, self.invoke_for_source, self.deliveries, self.config.payload_size
+        )
         self.code_locations = CodeLocations()
         self.authorizer = Authorizer(host) if self.config.enforce_permissions else None
 
     # Life
 
     def start(self) -> None:
-        """Bring the stored versions back to life. The runtime must be running."""
+        """Bring the stored versions back to life, and poll for their mappings. The runtime must be running."""
         self._restore()
+        self.event_sources.start()
 
     def stop(self) -> None:
         """End what is under way, and let go of files. The runtime is stopped by whoever started it. May be called twice."""
+        self.event_sources.stop()
         self.deployments.forget_all()
         self.deliveries.close()
         self._close_state()
@@ -190,6 +197,10 @@ class LambdaProvider(
             journal.close()
             raise
         self.runtime.keep_events_in(self._event_log)
+
+    def _function_changed(self, old: Function | None, new: Function | None) -> None:
+        self.capacity.changed(old, new)
+        self.event_sources.function_changed(old, new)
 
     def _close_state(self) -> None:
         if self._event_log is not None:

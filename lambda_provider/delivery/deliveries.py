@@ -69,6 +69,10 @@ class Deliveries:
             return None
         return self._send_all(event, outcome, destination, dead_letters)
 
+    async def send(self, target: str, parcel: Parcel) -> Exception | None:
+        """Deliver to any target, with retries of what may work later; None, or why it was not possible."""
+        return await self._try(target, parcel)
+
     def close(self) -> None:
         """Take no more; what is under way ends by itself. May be called twice."""
         if self._threads is not None:

@@ -38,6 +38,7 @@ class Assembly:
     async def stop(self) -> None:
         """End sandboxes and worker threads; what the state directory holds stays."""
         self.provider.stop()
+        await self.provider.event_sources.ended()
         await self.runtime.stop()
         self.wire.close()
 

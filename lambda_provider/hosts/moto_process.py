@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _EARLY_DEATHS_ALLOWED = 3
 _BACKLOG = 1024
+_REPORTS_BYTES = 64 * 1024
 
 
 class MotoProcess:
@@ -42,6 +43,8 @@ class MotoProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self.on_ready: list[Callable[[], None]] = []
         """Called on the loop each time a child is ready; what an earlier one knew is gone then."""
+        self.on_report: Callable[[bytes], None] = lambda data: None
+        """Called on the loop with what the child reports; see `moto_activity`."""
         self.starts = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -133,13 +136,17 @@ class MotoProcess:
         was_ready = False
         loop = asyncio.get_running_loop()
         try:
-            while await loop.sock_recv(lifeline, 64):
+            while data := await loop.sock_recv(lifeline, _REPORTS_BYTES):
+                if was_ready:
+                    self.on_report(data)
+                    continue
                 was_ready = True
                 logger.info("moto is ready after %.2f s (process %d)", time.monotonic() - started, process.pid)
                 assert self._ready is not None
                 self._ready.set_result(None)
                 for callback in self.on_ready:
                     callback()
+                self.on_report(data.partition(b"\n")[2])
         except OSError:
             logger.debug("the lifeline of moto broke", exc_info=True)
         finally:

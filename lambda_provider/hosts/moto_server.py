@@ -3,8 +3,8 @@
     python -m lambda_provider.hosts.moto_server LISTENER_FD LIFELINE_FD
 
 The gateway made both descriptors. The listener is a bound TCP socket, so clients can connect before this process accepts.
-The lifeline is one end of a socket pair: `ready` is written to it once requests are served, and when the gateway's end
-closes, for whatever reason, this process ends.
+The lifeline is one end of a socket pair: the line `ready` is written to it once requests are served, then the reports of
+`moto_activity`; and when the gateway's end closes, for whatever reason, this process ends.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from lambda_provider.hosts import services
+from lambda_provider.hosts import moto_activity
 from lambda_provider.hosts.credentials import session_token_of
 from lambda_provider.hosts.moto_buckets import address_buckets
 from lambda_provider.hosts.moto_callers import account_for
@@ -189,15 +190,22 @@ def main(arguments: list[str]) -> None:
     # Moto's environment variable for the account would win over the account of each request.
     os.environ.pop("MOTO_ACCOUNT_ID", None)
     stand_in()
+    reporter = moto_activity.Reporter(lifeline)
+
+    def create_reporting_app(service: Any) -> Any:
+        application = create_app(service)
+        moto_activity.install(service, reporter.report)
+        return application
+
     server = make_server(
         "127.0.0.1",
         0,
-        with_authentication(DomainDispatcherApplication(create_app)),
+        with_authentication(DomainDispatcherApplication(create_reporting_app)),
         threaded=True,
         request_handler=MotoHandler,
         fd=listener_fd,
     )
-    lifeline.sendall(b"ready")
+    lifeline.sendall(b"ready\n")
     server.serve_forever()
 
 

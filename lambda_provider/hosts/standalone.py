@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lambda_provider.host import FunctionCredentials, LogEvent, ServiceUnavailable
+from lambda_provider.hosts.activity import ActivityFeed
 from lambda_provider.hosts.credentials import RoleSession, issue_credentials
 from lambda_provider.hosts.clients import make_client
 from lambda_provider.hosts.identities import Identities
@@ -37,6 +38,9 @@ class StandaloneHost:
         self.moto = MotoProcess(self.settings)
         self._upstream = Upstream("127.0.0.1", self.moto.port)
         self.telemetry = Telemetry(self.moto, self._upstream)
+        self.activity = ActivityFeed()
+        self.moto.on_ready.append(self.activity.began)
+        self.moto.on_report = self.activity.feed
         self.behind = MotoProxy(self.moto, self._upstream, self.telemetry)
         self.identities = Identities(self.moto, self._upstream)
         self._url = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -191,6 +191,20 @@ class EventSourceMapping:
     def wants_records(self) -> bool:
         """Whether the source is to be polled: the mapping is enabled, or is going to be."""
         return (self.next_state or self.state) == "Enabled"
+
+    def works_like(self, other: EventSourceMapping) -> bool:
+        """Whether a poller of one may go on as that of the other: what it does is the same."""
+        return (self.settings, self.function_arn, self.wants_records) == (
+            other.settings,
+            other.function_arn,
+            other.wants_records,
+        )
+
+    def told_apart(self, other: EventSourceMapping) -> bool:
+        """Whether they differ in more than what pollers tell of themselves."""
+        return self is not other and self != replace(
+            other, last_result=self.last_result, state_reason=self.state_reason
+        )
 
     def describe(self) -> dict[str, Any]:
         """EventSourceMappingConfiguration. Tags are not part of it."""

@@ -138,7 +138,7 @@ class EventSourceMappingOperations(EventSources):
         if "Enabled" in request:
             target = "Enabled" if request["Enabled"] else "Disabled"
         with self.store.event_source_mappings.changing(context.account_id, context.region) as mappings:
-            if mappings.get(old.name) is not old:
+            if _was_changed(mappings.get(old.name), old):
                 # Somebody else was faster while the source was looked at.
                 raise _in_use("update")
             mapping = replace(
@@ -160,7 +160,7 @@ class EventSourceMappingOperations(EventSources):
         """Delete a mapping; its function may be gone already (recorded: …_lifecycle_delete_function)."""
         old = self._changeable_mapping(context, request["UUID"], "delete")
         with self.store.event_source_mappings.changing(context.account_id, context.region) as mappings:
-            if mappings.get(old.name) is not old:
+            if _was_changed(mappings.get(old.name), old):
                 raise _in_use("delete")
             reason = KINDS[old.kind].state_reason
             mapping = replace(old, state="Deleting", next_state=DELETED, state_reason=reason, last_modified=_now())
@@ -235,6 +235,11 @@ def _settle(mappings: ResourceEditor[EventSourceMapping], name: str) -> EventSou
         mappings.remove(name)
         return None
     return mappings.put(replace(mapping, state=mapping.next_state, next_state=None, last_modified=_now()))
+
+
+def _was_changed(stored: EventSourceMapping | None, old: EventSourceMapping) -> bool:
+    """Whether a client changed the mapping; what its poller tells of itself is no change."""
+    return stored is None or stored.told_apart(old)
 
 
 def _without_latest(function_arn: str) -> str:

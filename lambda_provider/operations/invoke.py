@@ -130,6 +130,26 @@ class InvokeOperations(Operations):
         )
         await self._enqueue(context, target_arn, None, parcel.body.encode())
 
+    async def invoke_for_source(self, function_arn: str, payload: bytes, trace_header: str | None) -> InvocationResult:
+        """Run a function for an event source mapping, and wait for what it answers.
+
+        `function_arn` has the qualifier of the mapping; `trace_header` is that of the record that caused the invocation. The
+        mapping belongs to the function's account: nobody's permission is asked. Raises AWS's error when the function does not
+        run.
+        """
+        _, _, _, region, account_id, *_ = function_arn.split(":")
+        context = RequestContext(account_id, region, str(uuid.uuid4()), "Invoke", trace_header=trace_header)
+        function, version, invoked_arn = await self.ready(resolve(context, function_arn))
+        return await self.run(
+            Invocation(
+                version_arn=f"{function.arn}:{version.number}",
+                invoked_arn=invoked_arn,
+                payload=payload,
+                request_id=context.request_id,
+                trace_header=self._trace(context, function, version, invoked_arn),
+            )
+        )
+
     async def _enqueue(
         self,
         context: RequestContext,

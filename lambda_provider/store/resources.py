@@ -86,6 +86,9 @@ class ResourceTable(Generic[R]):
         self._write = write
         self._archives = archives
         self._archives_of = archives_of
+        self.on_change: Callable[[R | None, R | None], None] = lambda old, new: None
+        """Called with the old and the new value of a resource when a change is durable and readers see it; None is a resource
+        that does not exist. In the thread of the writer, which has the lock of the region still."""
         self._shelves: dict[tuple[str, str], _Shelf[R]] = {}
         self._shelves_lock = threading.Lock()
 
@@ -161,6 +164,8 @@ class ResourceTable(Generic[R]):
         shelf.next_sequence = editor.next_sequence
         for value in gone:
             self._archives.release(self._archives_of(value))
+        for name in dict.fromkeys([value.name for value in (*gone, *added)]):
+            self.on_change(before.get(name), after.get(name))
 
     def _key(self, account_id: str, region: str, name: str) -> Key:
         return Key(self.kind, account_id, region, name)
