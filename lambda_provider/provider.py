@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lambda_provider.api import LambdaApi
 from lambda_provider.config import ProviderConfig
@@ -37,15 +37,15 @@ from lambda_provider.operations.tags import TagOperations
 from lambda_provider.operations.updates import UpdateOperations
 from lambda_provider.operations.urls import UrlOperations
 from lambda_provider.operations.versions import VersionOperations
-from lambda_provider.store.archives import ArchiveStore
-from lambda_provider.store.event_log import EventLog
-from lambda_provider.store.journal import Journal
-from lambda_provider.store.positions import Positions
-from lambda_provider.store.store import Store
+from lambda_provider.store.state import State
+from lambda_provider.store.transfer import StateFile, Summary
 from lambda_provider.wire.http import HttpResponse
 from lambda_runtime.errors import ServiceStopped
 from lambda_runtime.event_queue import QueuedEvent
 from lambda_runtime.service import RuntimeService
+
+_ENDING_S = 30.0
+"""Longer than any environment takes to end; extensions have two seconds for it."""
 
 
 class LambdaProvider(
@@ -87,11 +87,8 @@ class LambdaProvider(
         self.host = host
         self.runtime = runtime
         self.config = ProviderConfig.from_settings(host.settings)
-        self._state_dir = state_dir
-        self.archives = ArchiveStore(state_dir / "code" if state_dir is not None else None)
-        self.store = Store(self.archives)
-        self.positions = Positions()
-        self._event_log: EventLog | None = None
+        self.state = State(state_dir)
+        self.archives, self.store, self.positions = self.state.archives, self.state.store, self.state.positions
         self._open_state()
         self.deployments = Deployments(
             self.store,
@@ -121,7 +118,7 @@ class LambdaProvider(
         self.event_sources.stop()
         self.deployments.forget_all()
         self.deliveries.close()
-        self._close_state()
+        self.state.close()
         self.archives.close()
 
     # The hooks of a host
@@ -136,37 +133,61 @@ class LambdaProvider(
 
     def on_before_state_reset(self) -> None:
         """Everything is about to be forgotten: stop what runs."""
-        self._retire_all()
+        self._end_everything()
 
     def on_after_state_reset(self) -> None:
         """Forget every function, in memory and on disk."""
-        self.store.clear()
-        self.positions.clear()
-        if self._event_log is not None:
-            self._event_log.clear()
+        self.state.clear()
+        self.event_sources.start()
 
     def on_before_state_save(self) -> None:
-        """The host is about to copy the state directory: nothing may be half written."""
-        self.store.checkpoint()
+        """The host is about to copy the state directory: until `on_after_state_save` a copy is whole, though work goes on."""
+        self.state.freeze()
 
     def on_after_state_save(self) -> None:
-        """The host has copied the state; work goes on."""
+        """The host has copied the state directory."""
+        self.state.thaw()
 
     def on_before_state_load(self) -> None:
         """The host is about to replace the state: stop what runs, and let go of the directory."""
-        self._retire_all()
-        self._close_state()
+        self._end_everything()
+        self.state.close()
 
     def on_after_state_load(self) -> None:
         """The state was replaced: read it, and bring its versions to life. They are Pending until they are prepared."""
         self._open_state()
-        self._restore()
+        self.start()
 
     def accept_state_visitor(self, visitor: Any) -> None:
         """Show the state to a host's visitor: the store, and the directory with its files if there is one."""
         visitor.visit(self.store)
-        if self._state_dir is not None:
-            visitor.visit(self._state_dir)
+        if self.state.directory is not None:
+            visitor.visit(self.state.directory)
+
+    # State as one file
+
+    def export_state(self, file: IO[bytes]) -> Summary:
+        """Write all state into a file, as it is at one moment, while work goes on. Blocking; for any thread but the loop's.
+
+        Events that wait in the queue are in it only if there is a state directory.
+        """
+        return self.state.export(file)
+
+    def import_state(self, file: IO[bytes], *, replace: bool = False) -> Summary:
+        """End everything and have the state of a file instead. Blocking; for any thread but the loop's.
+
+        Raises StateError when the file cannot be used, or when something would be overwritten and `replace` does not say so; then
+        nothing has changed.
+        """
+        found = StateFile(file)
+        self.state.require_room_for(found, replace=replace)
+        self._end_everything()
+        try:
+            self.state.replace(found)
+        finally:
+            self.runtime.keep_events_in(self.state.events)
+            self.start()
+        return found.summary
 
     # What is not an operation of the API
 
@@ -185,35 +206,18 @@ class LambdaProvider(
         return HttpResponse(200, [("Content-Type", "application/zip")], content)
 
     def _open_state(self) -> None:
-        if self._state_dir is None:
-            return
-        journal = Journal(self._state_dir)
-        try:
-            self._event_log = EventLog(journal)
-            self.store.load(journal)
-            self.positions.open(journal, {mapping.name for mapping in self.store.event_source_mappings.all()})
-        except BaseException:
-            self._close_state()
-            journal.close()
-            raise
-        self.runtime.keep_events_in(self._event_log)
+        self.state.open()
+        self.runtime.keep_events_in(self.state.events)
 
     def _function_changed(self, old: Function | None, new: Function | None) -> None:
         self.capacity.changed(old, new)
         self.event_sources.function_changed(old, new)
 
-    def _close_state(self) -> None:
-        if self._event_log is not None:
-            self._event_log.close()
-        self.positions.close()
-        self.store.close()
-
     def _restore(self) -> None:
         for function in self.store.all_functions():
             self.capacity.changed(None, function)
-            for version in function.all_versions():
-                self.deployments.begin(function, version, restoring=True)
-        if self._event_log is not None and (events := self._event_log.take_loaded()):
+        self.deployments.restore(self.store.all_functions())
+        if events := self.state.take_events():
             self.runtime.submit(self._resume(events))
 
     async def _resume(self, events: list[QueuedEvent]) -> None:
@@ -227,13 +231,32 @@ class LambdaProvider(
         with suppress(ServiceStopped):
             await asyncio.gather(*(resume(arn) for arn in arns))
 
-    def _retire_all(self) -> None:
+    def _end_everything(self) -> None:
+        """Stop what runs, waits or is under preparation. When this returns it is gone, except on the runtime's own loop: there
+        it goes as soon as the loop goes on, and before anything that is begun from now on."""
+        self.event_sources.stop()
         self.deployments.forget_all()
-        with suppress(RuntimeError):  # No loop, no events.
-            self.runtime.loop.call_soon_threadsafe(self.runtime.forget_events)
         for function in self.store.all_functions():
             self.capacity.changed(function, None)
-            self.deployments.retire(function, [version.number for version in function.all_versions()])
+        try:
+            ending = self.runtime.submit(self._empty_runtime())
+        except RuntimeError:
+            return  # No loop, nothing runs.
+        if not _on_loop(self.runtime.loop):
+            ending.result(_ENDING_S)
+
+    async def _empty_runtime(self) -> None:
+        emptied = asyncio.ensure_future(self.runtime.reset())
+        await self.deployments.cancelled()
+        await self.event_sources.ended()
+        await emptied
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _s3_error(status: int, code: str, message: str) -> HttpResponse:

@@ -74,6 +74,7 @@ class RuntimeService:
         self._managers: dict[str, VersionManager] = {}
         self._allocations = Allocations(self._set_provisioned_target, self._provisioned_on)
         self._drained: set[VersionManager] = set()
+        self._drain_ended = asyncio.Event()
         self._without_runtime: dict[str, VersionFailed] = {}
         self._undeployable: set[str] = set()
         self._deploying: dict[str, asyncio.Future[None]] = {}
@@ -99,25 +100,41 @@ class RuntimeService:
     async def stop(self) -> None:
         """End everything: queued events, environments, the executor. May be called twice."""
         self._stopped = True
-        await self._end_all()
+        await self.events.stop()
+        self._end_all()
+        await asyncio.gather(*self._shutdowns, return_exceptions=True)
+        await asyncio.gather(*self._releases, return_exceptions=True)
         self.metrics.close()
         await self.executor.stop()
 
     async def reset(self) -> None:
-        """End everything as `stop` does, what still runs of retired versions too, and go on as new."""
-        await self._end_all()
+        """End everything that runs or waits, of retired versions too, and forget every version: as a new service would.
+
+        What is deployed or requested after the call begins is not touched. Cancelled, the rest ends by itself.
+        """
+        ending = self._end_all()
         self._without_runtime.clear()
         self._undeployable.clear()
-
-    async def _end_all(self) -> None:
-        await self.events.stop()
-        for manager in [*self._managers.values(), *self._drained]:
-            manager.stop()
-            self.metrics.forget(manager.version.arn)
-        self._managers.clear()
-        self._allocations.clear()
+        while ending & self._drained:
+            self._drain_ended.clear()
+            await self._drain_ended.wait()
         await asyncio.gather(*self._shutdowns, return_exceptions=True)
         await asyncio.gather(*self._releases, return_exceptions=True)
+
+    def _end_all(self) -> set[VersionManager]:
+        """Begin to end everything; the answer is whose environments have to go."""
+        self.events.forget()
+        self._allocations.clear()
+        managers, self._managers = list(self._managers.values()), {}
+        self._drained.update(managers)
+        ending = set(self._drained)
+        for manager in ending:
+            manager.stop()
+            self.metrics.forget(manager.version.arn)
+        for manager in managers:
+            self.concurrency.set_provisioned(manager.version, 0)
+            self.concurrency.forget_rate(manager.version)
+        return ending
 
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine on the service's loop, from another thread."""
@@ -338,6 +355,7 @@ class RuntimeService:
 
     def _manager_drained(self, manager: VersionManager) -> None:
         self._drained.discard(manager)
+        self._drain_ended.set()
         task = asyncio.get_running_loop().create_task(self.executor.release(manager.prepared))
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import logging
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,8 @@ class _Transition:
     number: str
     target: FunctionId
     restoring: bool
+    predecessor: concurrent.futures.Future[VersionFailed | None] | None
+    """The preparation before, of the same ARN: of a function that was deleted and created again."""
     prepared: concurrent.futures.Future[VersionFailed | None] = field(default_factory=concurrent.futures.Future)
     finishing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -47,6 +49,10 @@ class Deployments:
 
     A transition is finished when the preparation is done and somebody looked (`settle`, `ready`) or `settle_s` seconds passed:
     a client that waits never waits for us, and a second update that follows at once meets AWS's conflict.
+
+    Stored versions that are to be prepared again stand in a line and get their transition when it is their turn: eight at a
+    time, in their order, but what somebody waits for leaves the line at once and is next. Their outcome is known anew at each
+    start, so nothing is written for it.
     Usable from every thread; the preparation itself runs on the runtime's loop.
     """
 
@@ -61,33 +67,38 @@ class Deployments:
         self._transitions: dict[str, _Transition] = {}
         self._latest_preparation: dict[str, concurrent.futures.Future[VersionFailed | None]] = {}
         self._running: set[concurrent.futures.Future[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._line: dict[str, tuple[Function, Version]] = {}
+        self._line_lock = threading.Lock()
+        """Held while a version leaves the line, so that nobody sees it neither there nor in transition."""
         self._preparations = asyncio.Semaphore(_PARALLEL_PREPARATIONS)
 
-    def begin(self, function: Function, version: Version, *, restoring: bool = False) -> None:
+    def begin(self, function: Function, version: Version) -> None:
         """Start to prepare a version of a stored function; an older transition of the same version is forgotten."""
-        target = FunctionId(function.account_id, function.region, function.name)
-        transition = _Transition(f"{function.arn}:{version.number}", version.number, target, restoring)
-        self._transitions[transition.arn] = transition
-        predecessor = self._latest_preparation.get(transition.arn)
-        self._latest_preparation[transition.arn] = transition.prepared
-        work = self._carry_out(transition, runtime_version(function, version, self._archives), predecessor)
-        running = self._submit(work)
-        if running is None:
-            _stop(transition)
-            return
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
+        self._start(self._transition(function, version), function, version)
+
+    def restore(self, functions: Iterable[Function]) -> None:
+        """Prepare all versions of functions that were loaded, in their order."""
+        with self._line_lock:
+            for function in functions:
+                self._line.update(
+                    {f"{function.arn}:{version.number}": (function, version) for version in function.all_versions()}
+                )
+        for _ in range(min(_PARALLEL_PREPARATIONS, len(self._line))):
+            self._run(self._go_down_the_line())
 
     def retire(self, function: Function, numbers: list[str]) -> None:
         """Versions were deleted: what they run may finish, nothing else."""
         for number in numbers:
             arn = f"{function.arn}:{number}"
+            with self._line_lock:
+                self._line.pop(arn, None)
             self._transitions.pop(arn, None)
             self._submit(self._runtime.retire(arn))
 
     def settle(self, arn: str) -> None:
         """Finish the transition of a version if it is prepared, or is within the patience of a reader. Blocks."""
-        transition = self._transitions.get(arn)
+        transition = self._wanted(arn)
         if transition is None:
             return
         try:
@@ -98,19 +109,67 @@ class Deployments:
 
     async def ready(self, arn: str) -> None:
         """Wait on the loop until a version is prepared, and finish its transition. Raises ServiceStopped."""
-        transition = self._transitions.get(arn)
+        transition = self._wanted(arn)
         if transition is not None:
             await asyncio.shield(asyncio.wrap_future(transition.prepared))
             await asyncio.get_running_loop().run_in_executor(None, self._finish, transition)
 
     def forget_all(self) -> None:
         """Drop every transition and timer; what is under preparation is cancelled. May be called twice."""
+        with self._line_lock:
+            self._line.clear()
         for running in list(self._running):
             running.cancel()
         for transition in list(self._transitions.values()):
             _stop(transition)
         self._transitions.clear()
         self._latest_preparation.clear()
+
+    async def cancelled(self) -> None:
+        """Wait on the loop until nothing is under preparation any more, after `forget_all`."""
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _transition(self, function: Function, version: Version, *, restoring: bool = False) -> _Transition:
+        target = FunctionId(function.account_id, function.region, function.name)
+        arn = f"{function.arn}:{version.number}"
+        transition = _Transition(arn, version.number, target, restoring, self._latest_preparation.get(arn))
+        self._transitions[arn] = transition
+        self._latest_preparation[arn] = transition.prepared
+        return transition
+
+    def _wanted(self, arn: str) -> _Transition | None:
+        """The transition of a version that somebody waits for; it does not stand in line for that any longer."""
+        if arn in self._line and (started := self._leave_line(arn)) is not None:
+            self._start(*started)
+        return self._transitions.get(arn)
+
+    def _leave_line(self, arn: str | None = None) -> tuple[_Transition, Function, Version] | None:
+        """The version of that ARN, or the first one, with its transition; None if it is not in line (any more)."""
+        with self._line_lock:
+            arn = arn or next(iter(self._line), None)
+            if arn is None or arn not in self._line:
+                return None
+            function, version = self._line.pop(arn)
+            return self._transition(function, version, restoring=True), function, version
+
+    async def _go_down_the_line(self) -> None:
+        while (next_one := self._leave_line()) is not None:
+            await self._carry_out(*next_one)
+
+    def _start(self, transition: _Transition, function: Function, version: Version) -> None:
+        if not self._run(self._carry_out(transition, function, version)):
+            _stop(transition)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Run work on the loop until `forget_all`; whether it does run."""
+        running = self._submit(work)
+        if running is not None:
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+        return running is not None
 
     def _submit(self, work: Coroutine[Any, Any, None]) -> concurrent.futures.Future[None] | None:
         """Run work on the runtime's loop. None, and nothing happens, when the loop does not run (any more)."""
@@ -121,17 +180,17 @@ class Deployments:
             logger.info("not done, the runtime is not running: %s", error)
             return None
 
-    async def _carry_out(
-        self,
-        transition: _Transition,
-        deployed: FunctionVersion,
-        predecessor: concurrent.futures.Future[VersionFailed | None] | None,
-    ) -> None:
-        if predecessor is not None:
-            # A function that is deleted and created again: what is prepared last must be what was deployed last.
-            await asyncio.wait([asyncio.wrap_future(predecessor)])
+    async def _carry_out(self, transition: _Transition, function: Function, version: Version) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if transition.predecessor is not None:
+            # What is prepared last must be what was deployed last.
+            await asyncio.wait([asyncio.wrap_future(transition.predecessor)])
+            transition.predecessor = None
         async with self._preparations:
-            failure = await self._deploy(deployed)
+            failure = await self._deploy(transition.arn, function, version)
         if self._latest_preparation.get(transition.arn) is transition.prepared:
             del self._latest_preparation[transition.arn]
         with suppress(concurrent.futures.InvalidStateError):
@@ -140,19 +199,22 @@ class Deployments:
             # Deleted while it was prepared: the runtime was told to retire what it did not have yet.
             await self._runtime.retire(transition.arn)
             return
-        await asyncio.sleep(self._settle_s)
+        if not transition.restoring:
+            await asyncio.sleep(self._settle_s)
         await asyncio.get_running_loop().run_in_executor(None, self._finish, transition)
 
-    async def _deploy(self, deployed: FunctionVersion) -> VersionFailed | None:
+    async def _deploy(self, arn: str, function: Function, version: Version) -> VersionFailed | None:
         try:
+            deployed = runtime_version(function, version, self._archives)
+            _require_code(deployed)
             await self._runtime.deploy(deployed)
         except VersionFailed as failure:
-            logger.warning("%s cannot run: %s", deployed.arn, failure)
+            logger.warning("%s cannot run: %s", arn, failure)
             return failure
         except ServiceStopped:
             raise asyncio.CancelledError from None
         except Exception:
-            logger.exception("%s could not be prepared", deployed.arn)
+            logger.exception("%s could not be prepared", arn)
             return VersionFailed("InternalError", "An internal error occurred while the function was prepared.")
         return None
 
@@ -162,7 +224,7 @@ class Deployments:
                 return
             failure = transition.prepared.result()
             try:
-                with self._store.function(transition.target) as function:
+                with self._store.function(transition.target, durable=not transition.restoring) as function:
                     version = function.function.version(transition.number)
                     if version is not None and (failure is not None or not version.status.settled):
                         status = (
@@ -181,6 +243,17 @@ def _stop(transition: _Transition) -> None:
     """Wake whoever waits for a preparation that will not end."""
     with suppress(concurrent.futures.InvalidStateError):
         transition.prepared.set_exception(ServiceStopped("the service is stopping"))
+
+
+def _require_code(version: FunctionVersion) -> None:
+    """Raise VersionFailed when a part of the code is not in the state directory any more."""
+    for what, archive in (("code", version.code), *(("layer", layer) for layer in version.layers)):
+        if archive is not None and not archive.path.exists():
+            raise VersionFailed(
+                "InvalidZipFileException",
+                f"The {what} of the function is missing from the state directory (archive {archive.sha256}). "
+                f"Upload the {what} again, or restore the directory from a copy.",
+            )
 
 
 def runtime_version(function: Function, version: Version, archives: ArchiveStore) -> FunctionVersion:

@@ -1,13 +1,15 @@
 """Code archives on disk, by the SHA-256 of their content.
 
 Equal archives are one file. A file stays as long as somebody counts on it: a stored function, or an operation that is about
-to store one.
+to store one. In a state directory it is on the disk itself (fsync), under its name, before a row names it, so neither a kill
+nor a power failure leaves a row without its archive; a file without a row, left by a kill, is deleted at the next start.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 import threading
 from collections import Counter
@@ -15,8 +17,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lambda_provider.store.errors import StateError, refused
 from lambda_runtime.scratch import Scratch
 from lambda_runtime.types import CodeArchive
+
+_OURS = re.compile(r"[0-9a-f]{64}\.zip|.*\.new")
 
 
 class ArchiveGone(LookupError):
@@ -38,18 +43,28 @@ class ArchiveStore:
         self._directory = directory
         self._scratch: Scratch | None = None
         self._counts: Counter[str] = Counter()
+        self._copies = 0
+        """How many copies are being made of the files: none is deleted meanwhile."""
+        self._unwanted: set[str] = set()
+        """What is to be deleted afterwards."""
         self._mutex = threading.Lock()
 
     @contextmanager
     def hold(self, content: bytes) -> Iterator[CodeArchive]:
-        """Keep an archive at least for the length of the block; who wants it longer calls `retain` within."""
+        """Keep an archive at least for the length of the block; who wants it longer calls `retain` within.
+
+        Raises ServiceException when the disk does not take it.
+        """
         archive = CodeArchive(hashlib.sha256(content).hexdigest(), Path())
         with self._mutex:
             archive = CodeArchive(archive.sha256, self._path(archive.sha256))
             self._counts[archive.sha256] += 1
         try:
             if not archive.path.exists():
-                self._write(archive.path, content)
+                try:
+                    self._write(archive.path, content)
+                except StateError as error:
+                    raise refused(error) from error
             yield archive
         finally:
             self.release([archive.sha256])
@@ -69,6 +84,13 @@ class ArchiveStore:
                     raise ArchiveGone(sha256)
             self._counts.update(wanted)
 
+    def adopt(self, hashes: Iterable[str]) -> list[str]:
+        """Count on archives of stored resources, whether they are there or not; the answer is which are not."""
+        wanted = list(hashes)
+        with self._mutex:
+            self._counts.update(wanted)
+            return [sha256 for sha256 in wanted if not self._path(sha256).exists()]
+
     def release(self, hashes: Iterable[str]) -> None:
         """No longer count on archives; a file that nobody counts on is deleted."""
         with self._mutex:
@@ -76,20 +98,39 @@ class ArchiveStore:
                 self._counts[sha256] -= 1
                 if self._counts[sha256] <= 0:
                     del self._counts[sha256]
-                    with suppress(FileNotFoundError):
-                        self._path(sha256).unlink()
+                    if not self._copies:
+                        self._delete(sha256)
+                    else:
+                        self._unwanted.add(sha256)
 
     def missing(self, hashes: Iterable[str]) -> list[str]:
         """Which of these archives are not on disk."""
         return [sha256 for sha256 in hashes if not self.get(sha256).path.exists()]
 
+    def keep_all(self) -> None:
+        """Delete nothing until `keep_counted`: somebody is copying the directory."""
+        with self._mutex:
+            self._copies += 1
+
+    def keep_counted(self) -> None:
+        """Delete again what nobody counts on, and what was not deleted meanwhile."""
+        with self._mutex:
+            self._copies = max(0, self._copies - 1)
+            if not self._copies:
+                unwanted, self._unwanted = self._unwanted - self._counts.keys(), set()
+                for sha256 in unwanted:
+                    self._delete(sha256)
+
     def collect(self) -> None:
-        """Delete files that nobody counts on, such as those of a process that was killed while it stored one."""
+        """Delete files that nobody counts on, such as those of a process that was killed while it stored one.
+
+        Files that are not of our making stay.
+        """
         with self._mutex:
             if self._directory is None or not self._directory.is_dir():
                 return
             for path in self._directory.iterdir():
-                if path.suffix != ".zip" or path.stem not in self._counts:
+                if _OURS.fullmatch(path.name) and (path.suffix != ".zip" or path.stem not in self._counts):
                     path.unlink()
 
     def close(self) -> None:
@@ -106,13 +147,37 @@ class ArchiveStore:
             self._directory = self._scratch.directory("archives")
         return self._directory / f"{sha256}.zip"
 
+    def _delete(self, sha256: str) -> None:
+        with suppress(FileNotFoundError):
+            self._path(sha256).unlink()
+
     def _write(self, path: Path, content: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".new")
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".new")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                    if self._scratch is None:
+                        file.flush()
+                        os.fsync(file.fileno())
+                Path(name).replace(path)
+                if self._scratch is None:
+                    _sync_directory(path.parent)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise StateError(
+                f"the archive {path} cannot be written: {error.strerror}; the change was not made. "
+                "Make room on its disk: later changes work again"
+            ) from error
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the names in a directory as durable as the files behind them."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

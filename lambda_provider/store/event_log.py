@@ -29,23 +29,17 @@ class EventLog:
     one whose change the disk did not take.
     """
 
-    def __init__(self, journal: Journal) -> None:
-        """Raises StateError when the events cannot be read."""
+    def __init__(self, journal: Journal, *, last_id: int = 0) -> None:
+        """`last_id` is that of the newest event in the journal; ids go on from there."""
         self._journal = journal
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "events")
-        self._loaded = [_event(row) for row in journal.load_events()]
-        self._next_id = self._loaded[-1].id + 1 if self._loaded else 1
+        self._next_id = last_id + 1
         self._puts: dict[int, EventRow] = {}
         self._deletes: set[int] = set()
         self._new: list[asyncio.Future[None]] = []
         self._writing = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-
-    def take_loaded(self) -> list[QueuedEvent]:
-        """The events that were there when the log was opened, oldest first; once."""
-        loaded, self._loaded = self._loaded, []
-        return loaded
 
     # EventJournal
 
@@ -75,9 +69,15 @@ class EventLog:
     # Life
 
     def clear(self) -> None:
-        """Delete every event, durably. Raises StateError."""
-        self._loaded = []
-        self._journal.clear_events()
+        """Delete every event, durably; one that is about to be accepted is refused. Raises StateError.
+
+        What is under way to the disk goes there first, and is deleted with the rest.
+        """
+        self._puts, self._deletes = {}, set()
+        new, self._new = self._new, []
+        self._thread.submit(self._journal.clear_events).result()
+        for durable in new:
+            durable.get_loop().call_soon_threadsafe(_settle, durable, StateError("the state was reset"))
 
     def close(self) -> None:
         """Write what is left, and take no more. Before the journal is closed; may be called twice."""
@@ -162,7 +162,7 @@ def _row(event: QueuedEvent) -> EventRow:
     return EventRow(event.id, text, call.payload, result.payload if result is not None else None)
 
 
-def _event(row: EventRow) -> QueuedEvent:
+def event_of(row: EventRow) -> QueuedEvent:
     """The event of a row. Raises StateError."""
     try:
         document: Mapping[str, Any] = json.loads(row.document)

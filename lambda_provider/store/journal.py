@@ -22,6 +22,9 @@ from typing import Any, NamedTuple
 from lambda_provider.store.errors import StateError
 from lambda_provider.store.formats import FORMAT, checksum, migrate
 
+_CHECKPOINT_PAGES = 1000
+"""SQLite's own default: so long may the write-ahead log get, in pages, before it is moved into the file."""
+
 
 class Key(NamedTuple):
     """The address of a record. `name` is unique among records of one kind, account and region."""
@@ -49,29 +52,68 @@ class PositionRow(NamedTuple):
     document: str
 
 
+class Rows(NamedTuple):
+    """Everything that a journal holds, in no order but that of the events."""
+
+    records: list[tuple[Key, str]]
+    events: list[EventRow]
+    positions: list[PositionRow]
+
+
+_RECORDS = "SELECT kind, account_id, region, name, document, checksum FROM records"
+_EVENTS = "SELECT id, document, payload, response, checksum FROM events ORDER BY id"
+_POSITIONS = "SELECT mapping, shard, document, checksum FROM positions"
+
+
 class Journal:
     """The records of a state directory. Owned by one process; usable from every thread, one transaction at a time."""
 
     def __init__(self, directory: Path) -> None:
         """Open or create the records in `directory`.
 
-        Raises StateError: another process holds the directory, or the file is damaged or of a newer format.
+        Raises StateError: another process holds the directory, nothing can be written to it, or the file is damaged or of a
+        newer format.
         """
-        directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / "state.sqlite3"
         self._mutex = threading.Lock()
-        self._lock_file = self._take(directory / "lock")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock_file = self._take(directory / "lock")
+        except OSError as error:
+            raise StateError(
+                f"the state directory {directory} cannot be used: {error.filename}: {error.strerror}. "
+                "Choose a directory that this user may write to"
+            ) from error
         try:
             self._database = self._open()
         except BaseException:
             os.close(self._lock_file)
             raise
 
-    def load(self) -> Iterator[tuple[Key, str]]:
-        """All records with their documents. Raises StateError when the file is damaged."""
-        rows = self._rows("SELECT kind, account_id, region, name, document, checksum FROM records", "record")
-        for kind, account_id, region, name, document in rows:
-            yield Key(kind, account_id, region, name), document
+    def load(self) -> Rows:
+        """All that there is, as it is at one moment. Raises StateError when the file is damaged."""
+        with self._guarded():
+            records, events, positions = (
+                self._database.execute(query).fetchall() for query in (_RECORDS, _EVENTS, _POSITIONS)
+            )
+        return Rows(
+            [(Key(*row[:4]), row[4]) for row in self._checked(records, "record")],
+            [EventRow(*row) for row in self._checked(events, "event", skip=1)],
+            [PositionRow(*row) for row in self._checked(positions, "position")],
+        )
+
+    def replace(self, rows: Rows) -> None:
+        """Have these instead of all that there is, in one transaction. Raises StateError."""
+        with self._transaction():
+            self._delete_all()
+            self._put_records(rows.records)
+            self._put_events(rows.events)
+            self._put_positions(rows.positions)
+
+    def clear(self) -> None:
+        """Delete everything, in one transaction. Raises StateError."""
+        with self._transaction():
+            self._delete_all()
 
     def write(self, puts: Mapping[Key, str], deletes: Iterable[Key] = ()) -> None:
         """Make a change durable, whole or not at all. Raises StateError when the disk does not take it."""
@@ -79,49 +121,38 @@ class Journal:
             self._database.executemany(
                 "DELETE FROM records WHERE kind = ? AND account_id = ? AND region = ? AND name = ?", deletes
             )
-            self._database.executemany(
-                "INSERT OR REPLACE INTO records (kind, account_id, region, name, document, checksum)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                ((*key, document, checksum(*key, document)) for key, document in puts.items()),
-            )
-
-    def load_events(self) -> list[EventRow]:
-        """All events, oldest first. Raises StateError when the file is damaged."""
-        query = "SELECT id, document, payload, response, checksum FROM events ORDER BY id"
-        return [EventRow(*row) for row in self._rows(query, "event", skip=1)]
+            self._put_records(puts.items())
 
     def write_events(self, puts: Iterable[EventRow], deletes: Iterable[int]) -> None:
         """Make changes of events durable, all or none. Raises StateError when the disk does not take them."""
         with self._transaction():
             self._database.executemany("DELETE FROM events WHERE id = ?", ((each,) for each in deletes))
-            self._database.executemany(
-                "INSERT OR REPLACE INTO events (id, document, payload, response, checksum) VALUES (?, ?, ?, ?, ?)",
-                ((*row, checksum(*row[1:])) for row in puts),
-            )
+            self._put_events(puts)
 
     def clear_events(self) -> None:
         """Delete all events. Raises StateError."""
         with self._transaction():
             self._database.execute("DELETE FROM events")
 
-    def load_positions(self) -> list[PositionRow]:
-        """All positions. Raises StateError when the file is damaged."""
-        query = "SELECT mapping, shard, document, checksum FROM positions"
-        return [PositionRow(*row) for row in self._rows(query, "position")]
-
     def write_positions(self, puts: Iterable[PositionRow], deletes: Iterable[tuple[str, str]]) -> None:
         """Make changes of positions durable, all or none; `deletes` are (mapping, shard). Raises StateError."""
         with self._transaction():
             self._database.executemany("DELETE FROM positions WHERE mapping = ? AND shard = ?", deletes)
-            self._database.executemany(
-                "INSERT OR REPLACE INTO positions (mapping, shard, document, checksum) VALUES (?, ?, ?, ?)",
-                ((*row, checksum(*row)) for row in puts),
-            )
+            self._put_positions(puts)
 
-    def checkpoint(self) -> None:
-        """Move what the write-ahead log holds into the database file. Raises StateError."""
+    def freeze(self) -> None:
+        """Move what the write-ahead log holds into the database file, and leave that alone until `thaw`. Raises StateError.
+
+        The directory can be copied meanwhile, though changes go on: they are in the log, of which any beginning will do.
+        """
         with self._guarded():
+            self._database.execute("PRAGMA wal_autocheckpoint = 0")
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def thaw(self) -> None:
+        """The database file may be changed again. Raises StateError."""
+        with self._guarded():
+            self._database.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
 
     def close(self) -> None:
         """Let go of the directory. May be called twice."""
@@ -169,18 +200,44 @@ class Journal:
             raise StateError(f"{self._path} is a database of something else: choose another state directory")
         if found == 0 and any(self._path.parent.glob("code/*.zip")):
             raise StateError(damaged(self._path, "it is missing or empty, but there is code of functions beside it"))
-        database.execute("PRAGMA journal_mode = WAL")
+        # The only user of the file keeps its lock, and needs no memory that is shared with others.
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        if database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise StateError(
+                f"{self._path} cannot have a write-ahead log there: choose a state directory on a local disk"
+            )
         database.execute("PRAGMA synchronous = NORMAL")
         migrate(database, found)
 
-    def _rows(self, query: str, noun: str, *, skip: int = 0) -> list[tuple[Any, ...]]:
-        """What a query finds without the last column: the checksum of the others, of those after the first `skip`."""
-        with self._guarded():
-            rows = self._database.execute(query).fetchall()
+    def _delete_all(self) -> None:
+        for table in ("records", "events", "positions"):
+            self._database.execute(f"DELETE FROM {table}")
+
+    def _put_records(self, rows: Iterable[tuple[Key, str]]) -> None:
+        self._database.executemany(
+            "INSERT OR REPLACE INTO records (kind, account_id, region, name, document, checksum)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            ((*key, document, checksum(*key, document)) for key, document in rows),
+        )
+
+    def _put_events(self, rows: Iterable[EventRow]) -> None:
+        self._database.executemany(
+            "INSERT OR REPLACE INTO events (id, document, payload, response, checksum) VALUES (?, ?, ?, ?, ?)",
+            ((*row, checksum(*row[1:])) for row in rows),
+        )
+
+    def _put_positions(self, rows: Iterable[PositionRow]) -> None:
+        self._database.executemany(
+            "INSERT OR REPLACE INTO positions (mapping, shard, document, checksum) VALUES (?, ?, ?, ?)",
+            ((*row, checksum(*row)) for row in rows),
+        )
+
+    def _checked(self, rows: list[tuple[Any, ...]], noun: str, *, skip: int = 0) -> Iterator[tuple[Any, ...]]:
+        """Rows without their last column: the checksum of the others, of those after the first `skip`."""
         for row in rows:
             if checksum(*row[skip:-1]) != row[-1]:
                 raise StateError(damaged(self._path, f"the checksum of the {noun} {_name(row)} is wrong"))
-        return [row[:-1] for row in rows]
+            yield row[:-1]
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -193,7 +250,10 @@ class Journal:
             try:
                 yield
             except sqlite3.OperationalError as error:
-                raise StateError(f"{self._path} cannot be used: {error}; the change was not made") from error
+                raise StateError(
+                    f"{self._path} cannot be used: {error} ({error.sqlite_errorname}); the change was not made. "
+                    "If its disk is full, make room: later changes work again"
+                ) from error
             except sqlite3.DatabaseError as error:
                 raise StateError(damaged(self._path, str(error))) from error
 

@@ -6,7 +6,7 @@ import concurrent.futures
 import json
 import logging
 import threading
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Any
 
 from lambda_provider.store.errors import StateError
@@ -97,12 +97,8 @@ class Positions:
 
     # Life
 
-    def open(self, journal: Journal, mappings: Container[str]) -> None:
-        """Have what the journal holds of these mappings instead of what is here; that of others is deleted.
-
-        Raises StateError when it cannot be read.
-        """
-        rows = journal.load_positions()
+    def open(self, journal: Journal | None, rows: Iterable[PositionRow], mappings: Container[str]) -> None:
+        """Have what the journal holds, `rows`, instead of what is here; what is of other mappings than these is deleted."""
         with self._mutex:
             self._journal = journal
             self._values, self._changed = {}, set()
@@ -111,6 +107,15 @@ class Positions:
                     self._values.setdefault(row.mapping, {})[row.shard] = row.document
                 else:
                     self._write_soon((row.mapping, row.shard))
+
+    def rows(self) -> list[PositionRow]:
+        """Everything, as rows of a journal."""
+        with self._mutex:
+            return [
+                PositionRow(mapping, shard, text)
+                for mapping, shards in self._values.items()
+                for shard, text in shards.items()
+            ]
 
     def close(self) -> None:
         """Write what is left and let go of the journal, before it is closed; what comes later is lost with the process.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from lambda_provider.model.documents import dump
-from lambda_provider.store.archives import ArchiveGone
-from lambda_provider.store.errors import StateError
 from lambda_provider.store.journal import Key
+
+logger = logging.getLogger(__name__)
 
 
 class Resource(Protocol):
@@ -122,8 +123,12 @@ class ResourceTable(Generic[R]):
             with self.changing(account_id, region) as resources:
                 resources.values.clear()
 
+    def records(self) -> list[tuple[Key, str]]:
+        """The resources of every account and region as records."""
+        return [(self._key(each.account_id, each.region, each.name), dump(each)) for each in self.all()]
+
     def take_over(self, values: Iterable[R]) -> None:
-        """Have these stored resources instead of what is here. Raises StateError if an archive of theirs is missing."""
+        """Have these stored resources instead of what is here."""
         before = list(self.all())
         self._shelves = {}
         for value in sorted(values, key=lambda each: each.sequence):
@@ -132,10 +137,14 @@ class ResourceTable(Generic[R]):
             self._archives.release(self._archives_of(resource))
 
     def _adopt(self, value: R) -> None:
-        try:
-            self._archives.retain(self._archives_of(value))
-        except ArchiveGone as gone:
-            raise StateError(f"the code of {self.kind} {value.name} in {value.region} is missing: {gone}") from gone
+        if missing := self._archives.adopt(self._archives_of(value)):
+            logger.error(
+                "the code of %s %s in %s is missing: no archive %s",
+                self.kind,
+                value.name,
+                value.region,
+                ", ".join(missing),
+            )
         shelf = self._shelf(value.account_id, value.region)
         shelf.values[value.name] = value
         shelf.next_sequence = max(shelf.next_sequence, value.sequence + 1)

@@ -6,12 +6,14 @@ lock for the length of its unit of work; the value that it leaves behind is jour
 
 from __future__ import annotations
 
+import logging
 import threading
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from itertools import chain
+from typing import Any, NamedTuple, Protocol
 
 from lambda_provider.api import (
     InvalidParameterValueException,
@@ -20,15 +22,18 @@ from lambda_provider.api import (
 )
 from lambda_provider.model.capacity_provider import CapacityProvider
 from lambda_provider.model.code_signing import CodeSigningConfig
+from lambda_provider.model.documents import dump
 from lambda_provider.model.event_source_mapping import EventSourceMapping
 from lambda_provider.model.function import LATEST, Function, Status
 from lambda_provider.model.layers import Layer
 from lambda_provider.store.archives import ArchiveGone, ArchiveStore
 from lambda_provider.store.editor import FunctionEditor
-from lambda_provider.store.errors import StateError
+from lambda_provider.store.errors import StateError, refused
 from lambda_provider.store.journal import Journal, Key
-from lambda_provider.store.records import assemble, difference, read
+from lambda_provider.store.records import assemble, difference, parts, read
 from lambda_provider.store.resources import R, ResourceTable
+
+logger = logging.getLogger(__name__)
 
 
 class FunctionIdentity(Protocol):
@@ -63,14 +68,18 @@ class _Region:
     """Guards the attributes; taken after a slot's lock, never before."""
 
 
+class Contents(NamedTuple):
+    """All that a store holds: functions, and by their kind the resources beside them."""
+
+    functions: list[Function]
+    resources: dict[str, list[Any]]
+
+
 class Store:
     """All functions of all accounts and regions. Usable from every thread."""
 
-    def __init__(self, archives: ArchiveStore, journal: Journal | None = None) -> None:
-        """A store with what the journal holds, or an empty one that lives in memory.
-
-        Raises StateError for a journal that cannot be read, or that names code which is not there.
-        """
+    def __init__(self, archives: ArchiveStore) -> None:
+        """An empty store that lives in memory, until it is told to `load`."""
         self.archives = archives
         self._journal: Journal | None = None
         self._regions: dict[tuple[str, str], _Region] = {}
@@ -84,8 +93,6 @@ class Store:
         self.on_change: Callable[[Function | None, Function | None], None] = lambda old, new: None
         """Called with the old and the new value of a function when a change is durable, just before readers see it; None is
         a function that does not exist."""
-        if journal is not None:
-            self.load(journal)
 
     # Reading
 
@@ -144,10 +151,11 @@ class Store:
     # Units of work
 
     @contextmanager
-    def function(self, identity: FunctionIdentity) -> Iterator[FunctionEditor]:
+    def function(self, identity: FunctionIdentity, *, durable: bool = True) -> Iterator[FunctionEditor]:
         """Change one function: `with store.function(identity) as function: …`.
 
-        When the block ends well, the changed value is durable and then visible; when it raises, nothing has changed.
+        When the block ends well, the changed value is durable and then visible; when it raises, nothing has changed. What is
+        worked out again after each load need not be `durable`: the journal keeps what it has.
         Raises ResourceNotFoundException.
         """
         slot = self._region(identity.account_id, identity.region).slots.get(identity.name)
@@ -159,7 +167,7 @@ class Store:
             editor = FunctionEditor(slot.value)
             yield editor
             if editor.function is not editor.original:
-                self._commit(slot, editor)
+                self._commit(slot, editor, durable=durable)
 
     @contextmanager
     def new_function(self, editor: FunctionEditor) -> Iterator[FunctionEditor]:
@@ -201,37 +209,43 @@ class Store:
         for table in self._tables.values():
             table.clear()
 
-    def load(self, journal: Journal) -> None:
-        """Take over what a journal holds, instead of what is here; every version is Pending. Raises StateError."""
-        stored: dict[str, list[Any]] = {kind: [] for kind in self._tables}
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing at all."""
+        tables = (table.all() for table in self._tables.values())
+        return next(chain(self.all_functions(), *tables), None) is None
+
+    def records(self) -> list[tuple[Key, str]]:
+        """Everything, as the records of a journal."""
+        found = [(key, dump(part)) for function in self.all_functions() for key, part in parts(function).items()]
+        for table in self._tables.values():
+            found += table.records()
+        return found
+
+    def read(self, records: Iterable[tuple[Key, str]]) -> Contents:
+        """What the records of a journal mean; every version is Pending. Raises StateError for what cannot be read."""
+        resources: dict[str, list[Any]] = {kind: [] for kind in self._tables}
         of_functions = []
-        for key, document in journal.load():
-            if key.kind in stored:
-                stored[key.kind].append(read(self._tables[key.kind].type, key, document))
+        for key, document in records:
+            if key.kind in resources:
+                resources[key.kind].append(read(self._tables[key.kind].type, key, document))
             else:
                 of_functions.append((key, document))
-        functions = [_pending(function) for function in assemble(of_functions)]
+        return Contents([_pending(function) for function in assemble(of_functions)], resources)
+
+    def load(self, journal: Journal | None, contents: Contents) -> None:
+        """Have these contents instead of what is here, and write changes into the journal that holds them, if one does."""
         # What is new is counted on before what was here is let go: they may share archives.
         before = [function.archives() for function in self.all_functions()]
         self._regions, self._urls = {}, {}
-        for function in functions:
+        for function in contents.functions:
             self._adopt(function)
         for kind, table in self._tables.items():
-            table.take_over(stored[kind])
+            table.take_over(contents.resources[kind])
         for archives in before:
             self.archives.release(archives)
         self.archives.collect()
         self._journal = journal
-
-    def checkpoint(self) -> None:
-        """Bring everything that is durable into the database file itself, so that it can be copied."""
-        if self._journal is not None:
-            self._journal.checkpoint()
-
-    def close(self) -> None:
-        """Let go of the state directory. May be called twice."""
-        if self._journal is not None:
-            self._journal.close()
 
     def _table(
         self, kind: str, type_: type[R], archives_of: Callable[[R], Iterable[str]] = lambda _: ()
@@ -241,8 +255,12 @@ class Store:
         return table
 
     def _write(self, puts: Mapping[Key, str], deletes: Iterable[Key]) -> None:
+        """Make records durable. Raises ServiceException when that is not possible; nothing has changed then."""
         if self._journal is not None:
-            self._journal.write(puts, deletes)
+            try:
+                self._journal.write(puts, deletes)
+            except StateError as error:
+                raise refused(error) from error
 
     def _region(self, account_id: str, region: str) -> _Region:
         state = self._regions.get((account_id, region))
@@ -252,10 +270,9 @@ class Store:
         return state
 
     def _adopt(self, function: Function) -> None:
-        archives = function.archives()
-        if missing := self.archives.missing(archives):
-            raise StateError(f"the code of function {function.arn} is missing: no archive {', '.join(missing)}")
-        self.archives.retain(archives)
+        if missing := self.archives.adopt(function.archives()):
+            # Its versions become Failed, which says so to clients; the others go on.
+            logger.error("the code of function %s is missing: no archive %s", function.arn, ", ".join(missing))
         state = self._region(function.account_id, function.region)
         state.slots[function.name] = _Slot(function)
         state.order.append((function.settings.sequence, function.name))
@@ -263,7 +280,7 @@ class Store:
         state.code_size += function.code_size()
         self._index_urls(None, function)
 
-    def _commit(self, slot: _Slot, editor: FunctionEditor, *, created: bool = False) -> None:
+    def _commit(self, slot: _Slot, editor: FunctionEditor, *, created: bool = False, durable: bool = True) -> None:
         """Make the editor's value durable, then visible. The one way by which a stored function changes."""
         old, new = (None if created else editor.original), editor.function
         try:
@@ -271,7 +288,8 @@ class Store:
         except ArchiveGone as gone:
             raise _deleted_layer(new, gone.sha256) from gone
         try:
-            self._record(old, new)
+            if durable:
+                self._record(old, new)
         except BaseException:
             self.archives.release(new.archives())
             raise

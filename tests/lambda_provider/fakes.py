@@ -129,6 +129,10 @@ class FakeRuntime:
         self.retired.append(arn)
         self.deployed.pop(arn, None)
 
+    async def reset(self) -> None:
+        self.deployed.clear()
+        self.resumed.clear()
+
     async def invoke(self, invocation: Invocation) -> InvocationResult:
         self._accept(invocation)
         self.invocations.append(invocation)
@@ -187,6 +191,9 @@ class FakeHost:
 
     def function_endpoint_url(self) -> str | None:
         return None
+
+    def put_metric_data(self, **_: Any) -> None:
+        """Dropped, as by a host without CloudWatch."""
 
 
 class FakeEc2:

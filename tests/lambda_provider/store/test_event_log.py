@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lambda_provider.store.errors import StateError
-from lambda_provider.store.event_log import EventLog
+from lambda_provider.store.event_log import EventLog, event_of
 from lambda_provider.store.journal import Journal
 from lambda_runtime.event_queue import Outcome, QueuedEvent
 from lambda_runtime.types import Invocation, InvocationResult
@@ -54,7 +54,11 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 def reloaded(log: EventLog, journal: Journal) -> list[QueuedEvent]:
     log.close()
-    return EventLog(journal).take_loaded()
+    return stored(journal)
+
+
+def stored(journal: Journal) -> list[QueuedEvent]:
+    return [event_of(row) for row in journal.load().events]
 
 
 async def test_event_comes_back_with_everything_that_was_known_of_it(journal: Journal) -> None:
@@ -95,8 +99,8 @@ async def test_event_that_left_the_queue_is_gone(journal: Journal) -> None:
 async def test_ids_go_on_after_a_restart(journal: Journal) -> None:
     log = EventLog(journal)
     await log.add(event("a"))
-    log.close()
-    log = EventLog(journal)
+    (found,) = reloaded(log, journal)
+    log = EventLog(journal, last_id=found.id)
     await log.add(event("b"))
     assert [found.invocation.request_id for found in reloaded(log, journal)] == ["a", "b"]
 
@@ -132,7 +136,7 @@ async def test_closed_log_takes_no_event_but_finishes_what_it_has(journal: Journ
     await asyncio.wait_for(accepted, 5)
     with pytest.raises(StateError, match="closed"):
         await log.add(event())
-    assert len(EventLog(journal).take_loaded()) == 1
+    assert len(stored(journal)) == 1
 
 
 async def test_cleared_log_has_forgotten_its_events(journal: Journal) -> None:
@@ -142,7 +146,16 @@ async def test_cleared_log_has_forgotten_its_events(journal: Journal) -> None:
     assert reloaded(log, journal) == []
 
 
+async def test_event_that_is_about_to_be_accepted_is_refused_by_a_clear(journal: Journal) -> None:
+    log = EventLog(journal)
+    accepted = log.add(event())
+    log.clear()
+    with pytest.raises(StateError, match="reset"):
+        await accepted
+    assert reloaded(log, journal) == []
+
+
 def test_row_that_cannot_be_read_is_named(journal: Journal) -> None:
     journal.write_events([(5, '{"versionArn":1}', b"", None)], [])  # type: ignore[list-item]
     with pytest.raises(StateError, match="the stored event 5 cannot be read"):
-        EventLog(journal)
+        stored(journal)

@@ -20,7 +20,7 @@ def test_what_was_written_is_there_after_reopening(tmp_path):
     journal.write({ONE: "3"}, [TWO])
     journal.close()
     journal.close()
-    assert list(Journal(tmp_path).load()) == [(ONE, "3")]
+    assert Journal(tmp_path).load().records == [(ONE, "3")]
 
 
 def test_a_second_process_is_refused_with_the_pid_of_the_first(tmp_path):
@@ -46,7 +46,7 @@ def test_a_process_that_is_killed_loses_nothing_and_holds_nothing(tmp_path):
     process.wait(10)
     process.stdout.close()
     journal = Journal(tmp_path)
-    assert list(journal.load()) == [(Key("alias", "a", "r", "n"), "1")]
+    assert journal.load().records == [(Key("alias", "a", "r", "n"), "1")]
     journal.close()
 
 
@@ -82,5 +82,5 @@ def test_a_change_is_written_whole_or_not_at_all(tmp_path):
     journal = Journal(tmp_path)
     with pytest.raises(StateError, match=r"the change was not made|is damaged"):
         journal.write({ONE: "1", TWO: None})  # type: ignore[dict-item]
-    assert list(journal.load()) == []
+    assert journal.load().records == []
     journal.close()

@@ -24,7 +24,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 @pytest.fixture
 def positions(journal: Journal) -> Iterator[Positions]:
     opened = Positions()
-    opened.open(journal, {"m-1", "m-2"})
+    opened.open(journal, [], {"m-1", "m-2"})
     yield opened
     opened.close()
 
@@ -32,7 +32,7 @@ def positions(journal: Journal) -> Iterator[Positions]:
 def reopened(positions: Positions, journal: Journal) -> Positions:
     positions.close()
     again = Positions()
-    again.open(journal, {"m-1", "m-2"})
+    again.open(journal, journal.load().positions, {"m-1", "m-2"})
     return again
 
 
@@ -65,15 +65,15 @@ def test_positions_of_a_mapping_that_is_gone_are_deleted(positions: Positions, j
     positions.put("m-2", "a", 2)
     positions.close()
     again = Positions()
-    again.open(journal, {"m-2"})
+    again.open(journal, journal.load().positions, {"m-2"})
     again.close()
-    assert [row.mapping for row in journal.load_positions()] == ["m-2"]
+    assert [row.mapping for row in journal.load().positions] == ["m-2"]
 
 
 def test_clear_is_durable_when_it_returns(positions: Positions, journal: Journal) -> None:
     positions.put("m-1", "a", 1)
     positions.clear()
-    assert journal.load_positions() == []
+    assert journal.load().positions == []
     assert positions.of("m-1") == {}
 
 

@@ -29,7 +29,7 @@ def shop(journal: Journal | None = None, archives: ArchiveStore | None = None) -
     store = Store(archives or ArchiveStore())
     table = store._table("thing", Thing, lambda thing: [thing.code] if thing.code else [])
     if journal is not None:
-        store.load(journal)
+        store.load(journal, store.read(journal.load().records))
     return store, table
 
 

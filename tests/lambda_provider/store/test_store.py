@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from lambda_provider.api import ResourceConflictException, ResourceNotFoundException
+from lambda_provider.api import ResourceConflictException, ResourceNotFoundException, ServiceException
 from lambda_provider.model.configuration import Code, FunctionConfiguration, LoggingSettings
 from lambda_provider.model.function import FunctionSettings, Status
 from lambda_provider.store.archives import ArchiveStore
 from lambda_provider.store.editor import FunctionEditor
 from lambda_provider.store.errors import StateError
 from lambda_provider.store.journal import Journal
+from lambda_provider.store.state import State
 from lambda_provider.store.store import Store
 from lambda_provider.validation.names import FunctionId
 
@@ -146,14 +147,25 @@ def test_functions_are_listed_in_order_of_creation_from_any_point(store):
     assert next(store.functions(ACCOUNT, REGION, after)).name == "f151"
 
 
-def reopened(directory, store: Store | None = None) -> Store:
-    if store is not None:
-        store.close()
-    return Store(ArchiveStore(directory / "code"), Journal(directory))
+@pytest.fixture
+def reopened(tmp_path) -> Iterator[Callable[[], Store]]:
+    """`reopened()` is the store of the test's state directory, read anew."""
+    opened: list[State] = []
+
+    def reopen() -> Store:
+        for state in opened:
+            state.close()
+        opened.append(State(tmp_path))
+        opened[-1].open()
+        return opened[-1].store
+
+    yield reopen
+    for state in opened:
+        state.close()
 
 
-def test_a_restart_finds_everything_that_was_committed(tmp_path):
-    store = reopened(tmp_path)
+def test_a_restart_finds_everything_that_was_committed(reopened, tmp_path):
+    store = reopened()
     for name in ("b", "a", "gone"):
         create(store, name)
     with store.function(identity("b")) as function:
@@ -162,7 +174,7 @@ def test_a_restart_finds_everything_that_was_committed(tmp_path):
         function.change_settings(tags={"a": "b"})
     store.delete(identity("gone"))
     before = [store.get(identity(name)) for name in ("b", "a")]
-    store = reopened(tmp_path, store)
+    store = reopened()
     after = list(store.functions(ACCOUNT, REGION))
     assert [function.name for function in after] == ["b", "a"]
     assert [function.settings for function in after] == [function.settings for function in before]
@@ -173,11 +185,10 @@ def test_a_restart_finds_everything_that_was_committed(tmp_path):
     assert store.usage(ACCOUNT, REGION) == (2, 3 * 5)
     create(store, "c")
     assert [function.name for function in store.functions(ACCOUNT, REGION)] == ["b", "a", "c"]
-    store.close()
 
 
-def test_a_change_writes_only_the_parts_that_it_changed(tmp_path, monkeypatch):
-    store = reopened(tmp_path)
+def test_a_change_writes_only_the_parts_that_it_changed(reopened, tmp_path, monkeypatch):
+    store = reopened()
     create(store)
     with store.function(identity()) as function:
         function.publish()
@@ -193,11 +204,10 @@ def test_a_change_writes_only_the_parts_that_it_changed(tmp_path, monkeypatch):
     with store.function(identity()) as function:
         function.put_alias("a", version="1", description="new", weights={})
     assert [key.name for key in written[0]] == ["f:a"]
-    store.close()
 
 
-def test_a_change_that_cannot_be_made_durable_is_not_made(tmp_path, monkeypatch):
-    store = reopened(tmp_path)
+def test_a_change_that_cannot_be_made_durable_is_not_made(reopened, tmp_path, monkeypatch):
+    store = reopened()
     create(store)
     before = store.get(identity())
 
@@ -205,36 +215,38 @@ def test_a_change_that_cannot_be_made_durable_is_not_made(tmp_path, monkeypatch)
         raise StateError("the disk is full")
 
     monkeypatch.setattr(Journal, "write", full)
-    with pytest.raises(StateError), store.function(identity()) as function:
+    with pytest.raises(ServiceException, match="could not be stored"), store.function(identity()) as function:
         function.put_alias("a", version="1", description="", weights={})
-    with pytest.raises(StateError):
+    with pytest.raises(ServiceException, match="could not be stored"):
         create(store, "g", b"other code")
-    with pytest.raises(StateError):
+    with pytest.raises(ServiceException, match="could not be stored"):
         store.delete(identity())
     assert store.get(identity()) is before
     assert store.usage(ACCOUNT, REGION)[0] == 1
     assert len(list((tmp_path / "code").iterdir())) == 1
-    store.close()
 
 
-def test_code_that_is_missing_is_an_error_at_the_start(tmp_path):
-    store = reopened(tmp_path)
+def test_function_whose_code_is_missing_is_loaded_and_the_log_says_so(reopened, tmp_path, caplog):
+    store = reopened()
     create(store)
-    store.close()
-    for path in (tmp_path / "code").iterdir():
-        path.unlink()
-    journal = Journal(tmp_path)
-    with pytest.raises(StateError, match=r"the code of function .* is missing"):
-        Store(ArchiveStore(tmp_path / "code"), journal)
-    journal.close()
+    create(store, "g", b"other code")
+    lost = store.get(identity()).latest.configuration.code.sha256
+    (tmp_path / "code" / f"{lost}.zip").unlink()
+    store = reopened()
+    assert [function.name for function in store.all_functions()] == ["f", "g"]
+    assert f"the code of function {store.get(identity()).arn} is missing: no archive {lost}" in caplog.text
+    create(store, "h")  # The same content is the same archive: it is there again for both.
+    store.delete(identity("h"))
+    assert store.archives.missing([lost]) == []
+    store.delete(identity())
+    assert store.archives.missing([lost]) == [lost]
 
 
-def test_clearing_is_durable(tmp_path):
-    store = reopened(tmp_path)
+def test_clearing_is_durable(reopened, tmp_path):
+    store = reopened()
     create(store)
     store.clear()
     assert store.usage(ACCOUNT, REGION) == (0, 0)
     assert list((tmp_path / "code").iterdir()) == []
-    store = reopened(tmp_path, store)
+    store = reopened()
     assert list(store.all_functions()) == []
-    store.close()
