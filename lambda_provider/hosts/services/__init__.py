@@ -14,6 +14,7 @@ from importlib import import_module
 
 _INSTALLERS: dict[str, str] = {
     "sns": "sns:install",
+    "sqs": "sqs:install",
     "s3": "s3:install",
     "logs": "logs:install",
     "events": "events:install",
