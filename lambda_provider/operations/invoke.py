@@ -30,6 +30,7 @@ from lambda_provider.model.function import LATEST, Function, Version
 from lambda_provider.operations import lineage
 from lambda_provider.operations.base import Operations
 from lambda_provider.operations.payload import EMPTY, check_json, check_size, decode_client_context
+from lambda_provider.store.errors import StateError, refused
 from lambda_provider.validation.names import FunctionId, resolve
 from lambda_runtime.concurrency import ACCOUNT_RATE_EXCEEDED
 from lambda_runtime.errors import RuntimeServiceError, ServiceStopped, Throttled, VersionFailed, VersionNotDeployed
@@ -178,6 +179,8 @@ class InvokeOperations(Operations):
                 self.runtime.count(RECURSIVE_INVOCATIONS_DROPPED, invocation.version_arn, invoked_arn)
         except RuntimeServiceError as error:
             raise _as_aws_error(error, invocation.version_arn) from error
+        except StateError as error:
+            raise refused(error) from error
 
     async def _target(self, context: RequestContext, name: str, qualifier: str | None) -> tuple[Function, Version, str]:
         """The function, the version to run, and the ARN as the caller named it.

@@ -14,12 +14,14 @@ from collections.abc import Callable
 def checksum(*fields: object) -> int:
     """What a row carries of itself, so that a damaged one is known even where its JSON can still be read.
 
-    SQLite notices damage of its pages' structure, not of what is in them.
+    SQLite notices damage of its pages' structure, not of what is in them. Texts, bytes and anything else are different even if
+    they look the same: what a value is, is one of its bits, too.
     """
     value = 0
     for field in fields:
         content = field if isinstance(field, bytes) else str(field).encode("utf-8", "surrogateescape")
-        value = zlib.crc32(content, zlib.crc32(len(content).to_bytes(8), value))
+        kind = b"b" if isinstance(field, bytes) else b"s" if isinstance(field, str) else b"o"
+        value = zlib.crc32(content, zlib.crc32(b"%c%d" % (kind, len(content)), value))
     return value
 
 

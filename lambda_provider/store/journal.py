@@ -10,6 +10,7 @@ the file (https://www.sqlite.org/pragma.html#pragma_synchronous).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -79,6 +80,9 @@ class Journal:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock_file = self._take(directory / "lock")
+            if self._path.exists() and not os.access(self._path, os.R_OK | os.W_OK):
+                os.close(self._lock_file)
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self._path))
         except OSError as error:
             raise StateError(
                 f"the state directory {directory} cannot be used: {error.filename}: {error.strerror}. "
@@ -178,6 +182,8 @@ class Journal:
         return descriptor
 
     def _open(self) -> sqlite3.Connection:
+        if not (self._path.exists() and self._path.stat().st_size) and any(self._path.parent.glob("code/*.zip")):
+            raise StateError(damaged(self._path, "it is missing or empty, but there is code of functions beside it"))
         with self._guarded():
             database = sqlite3.connect(self._path, check_same_thread=False)
             # Text that is none is a damaged row, not an error of the query: the checksum tells.
@@ -198,8 +204,8 @@ class Journal:
             )
         if found == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
             raise StateError(f"{self._path} is a database of something else: choose another state directory")
-        if found == 0 and any(self._path.parent.glob("code/*.zip")):
-            raise StateError(damaged(self._path, "it is missing or empty, but there is code of functions beside it"))
+        if database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise StateError(damaged(self._path, "its pages do not fit together"))
         # The only user of the file keeps its lock, and needs no memory that is shared with others.
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
         if database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
@@ -254,7 +260,7 @@ class Journal:
                     f"{self._path} cannot be used: {error} ({error.sqlite_errorname}); the change was not made. "
                     "If its disk is full, make room: later changes work again"
                 ) from error
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 raise StateError(damaged(self._path, str(error))) from error
 
 

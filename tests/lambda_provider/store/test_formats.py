@@ -111,4 +111,4 @@ def list_tables(directory: Path) -> list[Any]:
 def test_a_checksum_tells_fields_apart():
     assert checksum("ab", "c") != checksum("a", "bc")
     assert checksum(b"x", None) != checksum(b"x", b"")
-    assert checksum("é") == checksum("é".encode())
+    assert checksum("é") != checksum("é".encode())
