@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [
-    {"cli", "commands"},
-    {"hosts", "asgi"},
+    {"cli", "commands", "testing"},
+    {"hosts", "asgi", "wsgi"},
     {"provider"},
     {"operations", "event_sources", "delivery", "urls"},
     {"store", "wire", "validation"},
