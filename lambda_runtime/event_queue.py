@@ -149,6 +149,11 @@ class EventQueue:
             event.due_at = min(event.due_at, now + MAX_SYSTEM_RETRY_DELAY_S)
             self._start(event, None)
 
+    async def empty(self) -> None:
+        """Return when nothing is queued, runs, waits for a retry or has a record under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def slot_released(self, function_arn: str) -> None:
         """A slot is free: let the oldest waiting event of that function try, or else the oldest of another function."""
         self._lines.slot_released(function_arn)
