@@ -49,12 +49,12 @@ class World:
         """Start again: a function with two versions and an alias that have all that can be had, and one of the rest."""
         self.close()
         host = FakeHost()
-        host.clients.update(ec2=FakeEc2(), sqs=_Agreeable(), sns=_Agreeable(), kinesis=_Agreeable(), kms=_Agreeable())
+        host.clients.update(ec2=FakeEc2(), sqs=Agreeable(), sns=Agreeable(), kinesis=Agreeable(), kms=Agreeable())
         self._runtime.deployed.clear()
         self._provider = provider = LambdaProvider(host, self._runtime)  # type: ignore[arg-type]
         provider.start()
         self._wire = LambdaWire(provider, validate=validate)
-        self.names = _populate(provider)
+        self.names = populate(provider)
         for function in provider.store.all_functions():
             provider.get_function(context(), {"FunctionName": function.name})
         self.before = self.dump()
@@ -96,7 +96,7 @@ class World:
         return response
 
 
-class _Agreeable:
+class Agreeable:
     """A client of a service in which whatever is asked for exists."""
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
@@ -107,7 +107,9 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _populate(provider: LambdaProvider) -> dict[str, str]:
+def populate(provider: LambdaProvider) -> dict[str, str]:
+    """Make the resources of the world; the answer is the names of those that have no name of our choice."""
+
     def call(operation: str, **request: Any) -> Any:
         return getattr(provider, operation)(context(), request)
 
