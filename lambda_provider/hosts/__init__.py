@@ -4,4 +4,7 @@
 put together), `internal` (`/_lambda/…`), and behind it moto for all other services: `moto_process` (its life), `upstream` and
 `proxy` (the way there), `telemetry` (logs and metrics), `credentials` and `identities`. In the child run `moto_server`,
 `moto_callers` and `moto_buckets`.
+
+`localstack` has LocalStack load us instead: it answers with the same assembly, through `loop_thread` and `threaded_body`, and
+with what knows the moto that LocalStack runs: `moto_sessions` and `moto_signatures`.
 """

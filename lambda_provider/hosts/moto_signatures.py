@@ -1,7 +1,7 @@
-"""In moto's process: whether a signature was made with a key that moto's IAM or STS issued, and whose that is.
+"""In the process that moto runs in: whether a signature was made with a key that moto's IAM or STS issued, and whose that is.
 
-The gateway asks, with the signature and the text that it should be of; secrets stay here, and who asks learns nothing about a
-key without a signature of it.
+The gateway asks over HTTP, with the signature and the text that it should be of; secrets stay here, and who asks learns nothing
+about a key without a signature of it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
+from lambda_provider.api import InvalidSignatureException
 from lambda_provider.urls.callers import Principal
-from lambda_provider.urls.signatures import Signature
+from lambda_provider.urls.signatures import MISMATCH, Signature
 
 AUTHENTICATE_PATH = "/_lambda/authenticate"
 """POST the members of a Signature as JSON: 200 with those of the Principal, 403 for another signature, 404 for another key."""
@@ -28,14 +29,25 @@ def with_authentication(application: WsgiApplication) -> WsgiApplication:
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] != AUTHENTICATE_PATH:
             return application(environ, start_response)
-        status, answer = _authenticate(Signature(**json.loads(environ["wsgi.input"].read())))
+        status, answer = "404 Not Found", dict[str, str]()
+        try:
+            owner = owner_of(Signature(**json.loads(environ["wsgi.input"].read())))
+        except InvalidSignatureException:
+            status = "403 Forbidden"
+        else:
+            if owner is not None:
+                status, answer = "200 OK", asdict(owner)
         start_response(status, [("Content-Type", "application/json")])
         return [json.dumps(answer).encode()]
 
     return serve
 
 
-def _authenticate(signature: Signature) -> tuple[str, Any]:
+def owner_of(signature: Signature) -> Principal | None:
+    """Whose key made the signature; None for a key that was not issued here.
+
+    Raises InvalidSignatureException when the key's secret makes another signature.
+    """
     from moto.iam.access_control import CreateAccessKeyFailure, IAMUserAccessKey, create_access_key
     from moto.iam.models import get_account_id_from
     from moto.sts.models import sts_backends
@@ -44,16 +56,16 @@ def _authenticate(signature: Signature) -> tuple[str, Any]:
     key, token = signature.access_key_id, signature.session_token
     account, partition = str(get_account_id_from(key)), get_partition(signature.region)
     # Of a user's key the header must not be there at all, of a role's it must.
-    headers = {_TOKEN: token} if token or not key.startswith("AKIA") else {}
+    headers = {_TOKEN: token} if token or key[1:4] != "KIA" else {}
     try:
         known = create_access_key(account, partition, key, headers)
     except CreateAccessKeyFailure:
-        return "404 Not Found", {}
+        return None
     if not signature.is_made_with(known.create_credentials().secret_key):
-        return "403 Forbidden", {}
+        raise InvalidSignatureException(MISMATCH)
     if isinstance(known, IAMUserAccessKey):
         user_id = known.backend.get_user(known.arn.rpartition("/")[2]).id
     else:
         role = sts_backends[account][partition].get_assumed_role_from_access_key(key)
         user_id = role.user_id if role is not None else key
-    return "200 OK", asdict(Principal(key, account, known.arn, user_id))
+    return Principal(key, account, known.arn, user_id)

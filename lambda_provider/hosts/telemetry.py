@@ -13,11 +13,10 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from lambda_provider.host import LogEvent, ServiceUnavailable
-from lambda_provider.hosts.moto_process import MotoProcess
 from lambda_provider.hosts.upstream import Upstream, UpstreamError
 
 logger = logging.getLogger(__name__)
@@ -49,6 +48,34 @@ class _Pending:
     size: int
 
 
+class Receiver(Protocol):
+    """Who has CloudWatch: `lambda_provider.hosts.moto_process.MotoProcess`."""
+
+    on_ready: list[Callable[[], None]]
+    """Called each time it was started; what an earlier one knew is gone then."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it takes requests now."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when it takes requests. Raises `ServiceUnavailable`."""
+        ...
+
+
+class AlwaysThere:
+    """A CloudWatch that lives as long as we do."""
+
+    running = True
+
+    def __init__(self) -> None:
+        self.on_ready: list[Callable[[], None]] = []
+
+    async def ready(self) -> None:
+        """At once."""
+
+
 class DeliveryError(Exception):
     """Moto refused what we sent: `code` is AWS's error code."""
 
@@ -67,7 +94,7 @@ class Telemetry:
     SERVICES = frozenset(("logs", "monitoring"))
     """Signing names of the services whose readers have to see what waits here."""
 
-    def __init__(self, moto: MotoProcess, upstream: Upstream, *, max_bytes: int = 32 * 1024 * 1024) -> None:
+    def __init__(self, moto: Receiver, upstream: Upstream, *, max_bytes: int = 32 * 1024 * 1024) -> None:
         self.dropped_events = 0
         self.on_read: list[Callable[[], None]] = []
         """Called before a reader is answered: whoever still collects hands over what there is."""

@@ -16,6 +16,7 @@ from .steps import NOT_BUILT_YET
 FILES = ("lambda_api.json", "lambda.json", "lambda_common.json", "lambda_runtimes.json", "lambda_destinations.json")
 REPORT = "recording"
 AWS_TARGET = pytest.StashKey[targets.Target]()
+"""AWS, or the gateway that was named on the command line."""
 
 
 def recorded(file: str, key: str) -> Callable[[Any], Any]:
@@ -28,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("snapshots")
     group.addoption("--snapshot-update", action="store_true", help="rewrite snapshots/ with what the scenarios answer")
     group.addoption("--target", choices=("gateway", "aws"), default="gateway", help="whom the scenarios talk to")
+    group.addoption("--endpoint-url", help="the gateway that the scenarios talk to; by default one of their own")
     group.addoption(
         "--recordings-report", action="store_true", help="print which recorded scenarios are covered and hold"
     )
@@ -39,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--target", default="gateway") == "aws":
         # Now, because the tests' own fixtures take the developer's credentials out of the environment.
         config.stash[AWS_TARGET] = targets.aws()
+    elif url := config.getoption("--endpoint-url", default=None):
+        config.stash[AWS_TARGET] = targets.gateway(url)
 
 
 @pytest.fixture
