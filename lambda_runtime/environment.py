@@ -168,6 +168,7 @@ class ExecutionEnvironment:
             self.state = State.INIT
         elif self.state is State.READY:
             sandbox.work_ends()
+            self._rest()
         elif self.state is State.STOPPED:
             sandbox.kill()
 
@@ -242,6 +243,7 @@ class ExecutionEnvironment:
             self.state = State.READY
             if self._extensions is not None:
                 self._write_whole_report()
+            self._rest()
             self._owner.environment_ready(self)
 
     def runtime_gone(self, connection: RuntimeApiConnection) -> None:
@@ -328,6 +330,7 @@ class ExecutionEnvironment:
             self._cancel_timer()
             self.state = State.READY
             self._waiting = connection
+            self._rest()
             self._owner.environment_ready(self)
         else:
             # Init was a part of this invocation: its time counts as the invocation's, and the deadline stands.
@@ -353,6 +356,10 @@ class ExecutionEnvironment:
         else:
             self.stop(_reason(failure.status))
             self._owner.environment_init_failed(self, failure)
+
+    def _rest(self) -> None:
+        if self._sandbox is not None and self._extensions is None:
+            self._sandbox.rests()
 
     # --- an invocation
 

@@ -97,6 +97,13 @@ class Sandbox(Protocol):
         """The function waits for its next event: nothing inside needs to be watched. Cheap, like `work_begins`."""
         ...
 
+    def rests(self) -> None:
+        """All inside wait until the next `work_begins`: they may be stopped until then, as AWS does. Cheap, like `work_begins`.
+
+        Not called while there are extensions: what they subscribed to is delivered between invocations.
+        """
+        ...
+
     def terminate(self) -> None:
         """Ask the runtime to end (SIGTERM)."""
         ...

@@ -133,6 +133,7 @@ class FakeSandbox:
         self.pending_output = b""
         self.address = "127.0.0.1"
         self.admits = lambda peer, local: True
+        self.rested = 0
         self.extension_tasks = {
             name: asyncio.create_task(self._run_extension(name, extension))
             for name, extension in executor.extensions.items()
@@ -218,6 +219,10 @@ class FakeSandbox:
 
     def work_ends(self) -> None:
         self.works = False
+
+    def rests(self) -> None:
+        assert not self.works
+        self.rested += 1
 
     def terminate(self) -> None:
         self._task.cancel()

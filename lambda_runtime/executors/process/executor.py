@@ -21,9 +21,11 @@ from lambda_runtime.executors.process import layout
 from lambda_runtime.executors.process.capabilities import describe, why_not_isolated
 from lambda_runtime.executors.process.code_cache import CodeCache
 from lambda_runtime.executors.process.fork_server import ForkServer, IsolationUnavailable
+from lambda_runtime.executors.process.freezer import Freezer
 from lambda_runtime.executors.process.host import HostIds
 from lambda_runtime.executors.process.interpreters import Interpreter, Interpreters
 from lambda_runtime.executors.process.memory import MemoryWatch
+from lambda_runtime.executors.process.sandbox import Watchers
 from lambda_runtime.scratch import Scratch, remove_abandoned
 from lambda_runtime.types import FunctionVersion
 
@@ -65,7 +67,7 @@ class ProcessExecutor:
         self._cache: CodeCache | None = None
         self._scratch: Scratch | None = None
         self._host_ids = HostIds()
-        self._memory_watch = MemoryWatch()
+        self._watchers = Watchers(MemoryWatch(), Freezer(config.freeze_after_s or None))
         self._isolated = config.isolation != "none"
         self._why_not_isolated = "" if self._isolated else "the setting LAMBDA_ISOLATION is `none`"
         self._addresses = itertools.count(random.randrange(_ADDRESSES))
@@ -81,7 +83,8 @@ class ProcessExecutor:
 
     async def stop(self) -> None:
         """End every zygote with all that it forked, and delete what was unpacked into a temporary directory."""
-        self._memory_watch.stop()
+        self._watchers.memory.stop()
+        self._watchers.freezer.stop()
         servers, self._servers = self._servers, {}
         for task in servers.values():
             task.cancel()
@@ -224,7 +227,7 @@ class ProcessExecutor:
                 self._host_ids.take_block(),
             )
             try:
-                return await ForkServer.launch(python, plan, self._memory_watch)
+                return await ForkServer.launch(python, plan, self._watchers)
             except IsolationUnavailable as error:
                 self._isolated, self._why_not_isolated = False, str(error)
         runtime_directory = self._runtime_directory(interpreter)
@@ -233,7 +236,7 @@ class ProcessExecutor:
             if not (runtime_directory / name).is_symlink():
                 (runtime_directory / name).symlink_to(path)
         plan = layout.plain_plan(interpreter, files, runtime_directory)
-        return await ForkServer.launch(python, plan, self._memory_watch)
+        return await ForkServer.launch(python, plan, self._watchers)
 
     def _plain_places(self, interpreter: Interpreter | None, code: str | None, layers: str | None) -> layout.Places:
         root, runtime = self._running_cache().root, self._runtime_directory(interpreter)

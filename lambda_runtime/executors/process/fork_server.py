@@ -17,8 +17,7 @@ from typing import Any
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
 from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT, counts_processes_by_namespace
 from lambda_runtime.executors.process.layout import HERE
-from lambda_runtime.executors.process.memory import MemoryWatch
-from lambda_runtime.executors.process.sandbox import ExtensionProcesses, MemoryLimit, OutputPipe, ProcessSandbox
+from lambda_runtime.executors.process.sandbox import Custody, ExtensionProcesses, OutputPipe, ProcessSandbox, Watchers
 
 _LOG = logging.getLogger(__name__)
 _BUFFER_BYTES = 1 << 20
@@ -45,10 +44,10 @@ class ForkServer:
         process: subprocess.Popen[bytes],
         connection: socket.socket,
         plan: Mapping[str, Any],
-        memory_watch: MemoryWatch,
+        watchers: Watchers,
     ) -> None:
         self.alive = True
-        self._memory_watch = memory_watch
+        self._watchers = watchers
         self.isolated: bool = plan["isolated"]
         self._own_pid_namespace = self.isolated and plan["host_ids"] is None
         limited = plan["host_ids"] is not None or (self.isolated and counts_processes_by_namespace())
@@ -65,7 +64,7 @@ class ForkServer:
         self._loop.add_reader(connection.fileno(), self._read)
 
     @classmethod
-    async def launch(cls, python: Path, plan: Mapping[str, Any], memory_watch: MemoryWatch) -> ForkServer:
+    async def launch(cls, python: Path, plan: Mapping[str, Any], watchers: Watchers) -> ForkServer:
         """Start a zygote with this interpreter and wait until it takes requests.
 
         Raises ZygoteFailed, and leaves nothing behind, when it cannot set itself up; so does cancelling.
@@ -89,7 +88,7 @@ class ForkServer:
             raise
         finally:
             theirs.close()
-        server = cls(process, ours, plan, memory_watch)
+        server = cls(process, ours, plan, watchers)
         try:
             server._send(plan)
             await server._ready
@@ -113,13 +112,12 @@ class ForkServer:
         """
         environment_id = request["start"]
         pipe = OutputPipe(self._loop, spec.on_output)
-        pipes, extensions, find_runtime = [pipe], None, self._find_runtime
+        pipes, extensions = [pipe], None
         if request["extensions"]:
             pipes.append(OutputPipe(self._loop, spec.on_extension_output))
             extensions = ExtensionProcesses(pipes[1], spec.on_extension_exit, address)
-            find_runtime = self._find_supervised_runtime
-        memory = MemoryLimit(memory_mib, self._memory_watch, self.isolated)
-        sandbox = ProcessSandbox(environment_id, pipe, self._signal, on_exit, find_runtime, memory, extensions)
+        custody = Custody(memory_mib, self.isolated, self._watchers)
+        sandbox = ProcessSandbox(environment_id, pipe, self._signal, on_exit, self._find_runtime, custody, extensions)
         self._sandboxes[environment_id] = sandbox
         started = self._pending[environment_id] = self._loop.create_future()
         self._send(request, *pipes)
@@ -140,9 +138,7 @@ class ForkServer:
         await asyncio.to_thread(self._process.wait)
 
     def _find_runtime(self, pid: int) -> int | None:
-        """The runtime's process on this machine, from the number that the zygote gave to what it forked."""
-        if not self.isolated:
-            return pid
+        """The runtime's process on this machine, from the number that the zygote gave to its parent, which forked it first."""
         if not self._own_pid_namespace:
             return next(iter(_children(pid)), None)
         for zygote in _children(self._process.pid):
@@ -150,10 +146,6 @@ class ForkServer:
                 if _pid_one_level_down(init) == pid:
                     return next(iter(_children(init)), None)
         return None
-
-    def _find_supervised_runtime(self, pid: int) -> int | None:
-        """The same where extensions run beside the runtime; it was forked first."""
-        return self._find_runtime(pid) if self.isolated else next(iter(_children(pid)), None)
 
     def _signal(self, name: str, environment_id: str) -> None:
         if self.alive:

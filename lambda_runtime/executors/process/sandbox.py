@@ -7,10 +7,12 @@ import contextlib
 import fcntl
 import os
 import re
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lambda_runtime.executors.base import ExitStatus
+from lambda_runtime.executors.process.freezer import Freezer
 from lambda_runtime.executors.process.memory import MemoryWatch, family, parent_of, used_kib
 from lambda_runtime.executors.process.peers import Address, holds, owner_of
 
@@ -70,13 +72,21 @@ class ExtensionProcesses:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryLimit:
-    """How much an environment may use, and who looks whether it does."""
+class Watchers:
+    """Who looks after all environments of an executor."""
 
-    mib: int
-    watch: MemoryWatch
+    memory: MemoryWatch
+    freezer: Freezer
+
+
+@dataclass(frozen=True, slots=True)
+class Custody:
+    """What holds for one environment, and who sees to it."""
+
+    memory_mib: int
     isolated: bool
-    """Everything inside descends from a process 1 of its own, the parent of the runtime."""
+    """What is inside cannot be reached by other environments."""
+    watchers: Watchers
 
 
 class ProcessSandbox:
@@ -93,7 +103,7 @@ class ProcessSandbox:
         send_signal: Callable[[str, str], None],
         on_exit: Callable[[], None],
         find_runtime: Callable[[int], int | None],
-        memory: MemoryLimit,
+        custody: Custody,
         extensions: ExtensionProcesses | None = None,
     ) -> None:
         self.address = extensions.address if extensions else "127.0.0.1"
@@ -108,9 +118,12 @@ class ProcessSandbox:
         self._host_id: int | None = None
         self._root: int | None = None
         """The process from which all others inside descend, as this machine numbers it."""
-        self._memory = memory
+        self._custody = custody
         self._peak_kib = 0
         self._out_of_memory = False
+        self._frozen = False
+        self._runtime_handle = -1
+        """A pidfd of the runtime, once it was frozen."""
         self._status_file = -1
         self._ended = False
 
@@ -126,12 +139,14 @@ class ProcessSandbox:
             return
         self._ended = True
         self.work_ends()
+        self._custody.watchers.freezer.ends(self)
         for pipe in self._pipes:
             pipe.drain()
             pipe.close()
-        if self._status_file >= 0:
-            os.close(self._status_file)
-            self._status_file = -1
+        for descriptor in (self._status_file, self._runtime_handle):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._status_file = self._runtime_handle = -1
         self._on_exit()
         self._runtime_ended(status)
 
@@ -158,14 +173,14 @@ class ProcessSandbox:
         That of the runtime's process is its high-water mark; what others inside used is known as far as somebody looked.
         """
         if self._out_of_memory:
-            return self._memory.mib
+            return self._custody.memory_mib
         try:
             if self._status_file >= 0 or self._open_status():
                 match = _HIGH_WATER.search(os.pread(self._status_file, 4096, 0))
                 self._peak_kib = max(self._peak_kib, int(match[1]) if match else 0)
         except OSError:
             pass  # The process ended in between; what was seen before still holds.
-        return min(-(-self._peak_kib // 1024), self._memory.mib) or None
+        return min(-(-self._peak_kib // 1024), self._custody.memory_mib) or None
 
     def admits(self, peer: Address, local: Address) -> bool:
         """Whether a process of this environment made the connection.
@@ -173,7 +188,7 @@ class ProcessSandbox:
         Known by its user where each environment has one, else by looking who has the socket open. Plain processes of one user
         could enter each other's memory as well, so among them nobody is kept out.
         """
-        if not self._memory.isolated:
+        if not self._custody.isolated:
             return True
         owner = owner_of(peer, local)
         if owner is None:
@@ -188,11 +203,37 @@ class ProcessSandbox:
     def work_begins(self) -> None:
         """The function runs or is initialised: look at what it uses."""
         if not self._ended:
-            self._memory.watch.begin(self)
+            self._custody.watchers.freezer.ends(self)
+            if self._frozen:
+                self._thaw()
+            self._custody.watchers.memory.begin(self)
 
     def work_ends(self) -> None:
         """Nothing happens inside for now."""
-        self._memory.watch.end(self)
+        self._custody.watchers.memory.end(self)
+
+    def rests(self) -> None:
+        """Everything inside waits for the next invocation."""
+        if not self._ended:
+            self._custody.watchers.freezer.rests(self)
+
+    def freeze(self) -> None:
+        """Stop everything inside until work begins."""
+        if not self._ended:
+            self._frozen = True
+            self._send_signal("freeze", self.environment_id)
+            if self._runtime_handle < 0:
+                with contextlib.suppress(OSError):  # Without a handle, the runtime wakes with the others.
+                    runtime = self._find_runtime(self._pid) if self._pid is not None else None
+                    self._runtime_handle = os.pidfd_open(runtime) if runtime is not None else -1
+
+    def _thaw(self) -> None:
+        self._frozen = False
+        if self._runtime_handle >= 0:
+            # Directly: an invocation waits for it. What else is inside may come two processes later.
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self._runtime_handle, signal.SIGCONT)
+        self._send_signal("thaw", self.environment_id)
 
     def check_memory(self) -> None:
         """End the runtime if everything inside together uses more than it may."""
@@ -201,7 +242,7 @@ class ProcessSandbox:
         assert self._root is not None
         used = used_kib(self._root)
         self._peak_kib = max(self._peak_kib, used)
-        if used > self._memory.mib * 1024:
+        if used > self._custody.memory_mib * 1024:
             self._out_of_memory = True
             self.work_ends()
             self.kill_runtime()
@@ -212,7 +253,7 @@ class ProcessSandbox:
         except OSError:  # It ended, or this machine has no /proc.
             return False
         if runtime is not None:
-            self._root = parent_of(runtime) if self._memory.isolated else runtime
+            self._root = parent_of(runtime)
         return self._root is not None
 
     def _runtime_ended(self, status: ExitStatus) -> None:
@@ -237,6 +278,8 @@ class ProcessSandbox:
     def terminate(self) -> None:
         """SIGTERM to the runtime; without extensions, to the processes inside."""
         if not self._ended:
+            if self._frozen:
+                self._thaw()
             self._send_signal("terminate", self.environment_id)
 
     def kill_runtime(self) -> None:

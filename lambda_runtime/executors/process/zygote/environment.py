@@ -2,28 +2,32 @@
 
 Isolated: process 1 of a new pid namespace (`run_init`) mounts what is the environment's own, starts the runtime as its child, and
 waits for it; its death ends everything inside. The runtime enters a user namespace in which it is `sbx_user1051`, as on AWS,
-and on the host an id that no other environment has; there it has no capability and can get none. Plain: the runtime
-is a process group of its own and nothing more.
+and on the host an id that no other environment has; there it has no capability and can get none. Plain: the runtime's parent
+(`run_keeper`) adopts what the function leaves behind, so that it can be ended with the environment, and nothing more.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
 import signal
 from typing import Callable
 
-from . import linux, messages, supervisor, template
+from . import linux, messages, processes, supervisor, template
 
 UID, GID = 993, 990
 """The ids of sbx_user1051 on AWS."""
 TELEMETRY_DESCRIPTOR = 3
 SET_UP = b"set up"
 """The first message of an environment: it can take a request."""
+PASSED_ON = {signal.SIGTERM: signal.SIGTERM, signal.SIGUSR1: signal.SIGSTOP, signal.SIGUSR2: signal.SIGCONT}
+"""What the zygote sends, and what the processes inside get. Of a freeze and a thaw that come at once, Python handles the freeze
+first: the lower number."""
 _FILES_PER_MIB = 256
 """One for each page: the kernel's memory for empty files is bounded, too."""
-_SHIELD = linux.MS_NOSUID | linux.MS_NODEV
+SHIELD = linux.MS_NOSUID | linux.MS_NODEV
 
 
 class Request:
@@ -55,8 +59,9 @@ def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[
     All that does not depend on the request is done before it arrives. `report` gets the wait status of the runtime.
     """
     linux.die_with_parent(signal.SIGKILL)
+    os.setsid()  # The kernel shares processors out between sessions first (sched(7), autogroup): nobody can starve the others.
     linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWIPC)
-    linux.mount("proc", "/proc", "proc", _SHIELD | linux.MS_NOEXEC)
+    linux.mount("proc", "/proc", "proc", SHIELD | linux.MS_NOEXEC)
     if host_id is not None:
         os.setgroups([])
     ours, theirs = messages.Channel.pair()
@@ -83,50 +88,88 @@ def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[
         for output in outputs:
             os.fchown(output, host_id, host_id)  # So that the function can open /dev/stdout.
     _mount_own(request)
-    if request.extensions:
-        _stay_behind(requests, request, runtime, lambda: ours.announce(message, request.output))
-    requests.close()
-    output = request.output
-    ours.send(message, output)
-    ours.close()
-    os.close(output)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(-1, signal.SIGTERM))
-    while True:
-        pid, status = os.waitpid(-1, 0)
-        if pid == runtime:
-            report(status)
-            os._exit(0)
-
-
-def _stay_behind(requests: messages.Channel, request: Request, runtime: int, start_runtime: Callable[[], None]) -> None:
-    """Be process 1 of an environment with extensions, which are one user with the runtime. Never returns."""
-    namespace = os.open(f"/proc/{runtime}/ns/user", os.O_RDONLY)
+    # The extensions are one user with the runtime.
+    namespace = os.open(f"/proc/{runtime}/ns/user", os.O_RDONLY) if request.extensions else -1
 
     def settle_extension() -> None:
         linux.set_namespace(namespace, linux.CLONE_NEWUSER)
         become_sandbox_user()
         settle(request, request.extension_output)
 
-    supervisor.supervise(requests, request, runtime, start_runtime, settle_extension)
+    _attend(requests, ours, message, request, runtime, settle_extension, report, lambda number: os.kill(-1, number))
+    os._exit(0)
 
 
-def fork_runtime(requests: messages.Channel, request: Request) -> None:
-    """Stay behind in a plain environment with extensions; returns in a child, when the runtime is to start there."""
+def run_keeper(requests: messages.Channel, report: Callable[[int], object]) -> messages.Channel:
+    """Be the parent of everything in a plain environment, which never returns from here; in the runtime, as `run_init`.
+
+    It ends what is left when the runtime has ended. If it is killed, or the zygote is, whoever comes next in line adopts and
+    ends the rest: the zygote, or this process on a SIGHUP from the kernel.
+    """
+    os.setsid()
+    linux.adopt_orphans()
     ours, theirs = messages.Channel.pair()
     runtime = os.fork()
-    if runtime != 0:
-        theirs.close()
+    if runtime == 0:
+        linux.die_with_parent(signal.SIGKILL)
+        requests.close()
+        ours.close()
+        return theirs
+    theirs.close()
 
-        def settle_extension() -> None:
-            linux.die_with_parent(signal.SIGKILL)
-            settle(request, request.extension_output)
-
-        supervisor.supervise(requests, request, runtime, lambda: ours.announce(b"start"), settle_extension)
-    linux.die_with_parent(signal.SIGKILL)
-    requests.close()
-    ours.close()
-    if not theirs.receive()[0]:
+    def end(*_: object) -> None:
+        processes.end_descendants()
         os._exit(0)
+
+    signal.signal(signal.SIGHUP, end)
+    linux.die_with_parent(signal.SIGHUP)
+    if ours.receive()[0]:
+        requests.announce(SET_UP)
+    message, outputs = requests.receive()
+    if not message:
+        end()
+    request = Request(message, outputs)
+
+    def settle_extension() -> None:
+        linux.die_with_parent(signal.SIGKILL)
+        settle(request, request.extension_output)
+
+    def to_everybody(number: int) -> None:
+        processes.send(number, processes.descendants(os.getpid()))
+
+    _attend(requests, ours, message, request, runtime, settle_extension, report, to_everybody)
+    end()
+    raise AssertionError("it has ended")
+
+
+def _attend(
+    requests: messages.Channel,
+    to_runtime: messages.Channel,
+    message: bytes,
+    request: Request,
+    runtime: int,
+    settle_extension: Callable[[], None],
+    report: Callable[[int], object],
+    to_everybody: Callable[[int], None],
+) -> None:
+    """Hand the request to the runtime, pass on signals, and return when the environment has ended."""
+    for received, sent in PASSED_ON.items():
+        signal.signal(received, lambda *_, number=sent: to_everybody(number))
+    if request.extensions:
+        start_runtime = functools.partial(to_runtime.announce, message, request.output)
+        supervisor.supervise(requests, request, runtime, start_runtime, settle_extension)
+        return
+    requests.close()
+    passed = dict.fromkeys([request.output, request.extension_output])
+    to_runtime.send(message, *passed)
+    to_runtime.close()
+    for descriptor in passed:
+        os.close(descriptor)
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == runtime:
+            report(status)
+            return
 
 
 def _mount_own(request: Request) -> None:
@@ -136,9 +179,9 @@ def _mount_own(request: Request) -> None:
     if request.layers is not None:
         linux.mount(f"{template.CACHE}/{request.layers}", "/opt", None, linux.MS_BIND)
     size = f"mode=1777,size={request.tmp_mib}m,nr_inodes={request.tmp_mib * _FILES_PER_MIB}"
-    linux.mount("tmpfs", "/tmp", "tmpfs", _SHIELD, size)
+    linux.mount("tmpfs", "/tmp", "tmpfs", SHIELD, size)
     if request.hosts is not None:
-        linux.mount("tmpfs", template.OWN, "tmpfs", _SHIELD | linux.MS_NOEXEC, "mode=0755,size=64k")
+        linux.mount("tmpfs", template.OWN, "tmpfs", SHIELD | linux.MS_NOEXEC, "mode=0755,size=64k")
         with open(f"{template.OWN}/hosts", "w", encoding="utf-8") as file:
             file.write(request.hosts)
         os.chmod(f"{template.OWN}/hosts", 0o644)

@@ -15,7 +15,7 @@ MNT_DETACH = 0x2
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(platform.machine(), 155)
 _SYS_PIDFD_OPEN, _SYS_MOUNT_SETATTR = 434, 442  # The same on every architecture.
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
@@ -82,6 +82,11 @@ def open_process(pid: int) -> int | None:
 def die_with_parent(signal: int) -> None:
     """Have the kernel send `signal` to this process when its parent dies."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl PDEATHSIG")
+
+
+def adopt_orphans() -> None:
+    """Have descendants whose parent has died become children of this process."""
+    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl CHILD_SUBREAPER")
 
 
 def forbid_new_privileges() -> None:

@@ -8,7 +8,8 @@ An environment is forked before it is needed: the spare one has made its namespa
 cold start waits for neither. Each start takes the spare and leaves the forking of the next for a quiet moment.
 
 Messages in: `{"start": ID, ...}` with the write ends of the output pipes (the runtime's, and the extensions' if there are any),
-`{"terminate": ID}`, `{"kill": ID}`; with extensions also `{"start_runtime": ID}`, `{"kill_runtime": ID}`.
+`{"terminate": ID}`, `{"kill": ID}`, `{"freeze": ID}`, `{"thaw": ID}`; with extensions also `{"start_runtime": ID}`,
+`{"kill_runtime": ID}`.
 Messages out: `{"ready": ...}` or `{"failed": ...}` once; `{"started": ID, "pid": ..., "host_id": its user here, or null}`;
 `{"exited": ID, "status": wait status, "error": what went wrong before the runtime, "entry_point_error": why it could not be
 executed}`; for each process of an environment with extensions `{"process": NAME or null, "of": ID, "status": …, "problem": …}`.
@@ -30,7 +31,7 @@ import tokenize  # noqa: F401 - a traceback needs it, and the library is out of 
 import traceback
 from typing import Any, Callable
 
-from . import environment, linux, messages, python_runtime, template
+from . import environment, linux, messages, processes, python_runtime, supervisor, template
 
 _ERROR_BYTES = 1800
 # What an environment's processes leave for the zygote in a page of shared memory.
@@ -39,7 +40,7 @@ _SETUP_ERROR = slice(8, 8 + _ERROR_BYTES)
 _ENTRY_POINT_ERROR = slice(_SETUP_ERROR.stop, _SETUP_ERROR.stop + _ERROR_BYTES)
 _QUIET_MS = 10
 """How long nothing must have been asked before the next spare is forked: not while the last one's function starts."""
-_SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM}
+_SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "freeze": signal.SIGUSR1, "thaw": signal.SIGUSR2}
 
 
 class Child:
@@ -96,6 +97,8 @@ class Zygote:
         gateway_process = linux.open_process(os.getppid()) if os.getppid() else None
         if gateway_process is not None:
             poll.register(gateway_process, select.POLLIN)
+        if not self._isolated:
+            linux.adopt_orphans()
         self._spare = self._fork()
         # The first one is waited for: if it cannot be set up, no other can.
         if not self._spare.requests.receive()[0]:
@@ -131,10 +134,10 @@ class Zygote:
         child = self._running.get(fields[name])
         if child is None:
             return
-        if child.supervised and name != "kill":
+        if child.supervised and name in supervisor.REQUESTS:
             child.requests.announce(name.encode())
         else:
-            self._signal(child, _SIGNALS[name])
+            os.kill(child.pid, _SIGNALS[name])
 
     def _start(self, fields: dict[str, Any], message: bytes, outputs: list[int]) -> None:
         environment_id = fields["start"]
@@ -223,23 +226,20 @@ class Zygote:
             self._gateway.close()
             for child in self._children.values():
                 child.requests.close()
+
+            def report(status: int) -> None:
+                outcome[_STATUS] = struct.pack("ii", 1, status)
+
             if self._isolated:
-
-                def report(status: int) -> None:
-                    outcome[_STATUS] = struct.pack("ii", 1, status)
-
                 requests = environment.run_init(requests, host_id, report)
                 environment.become_sandbox_user()
             else:
-                os.setsid()
-                linux.die_with_parent(signal.SIGKILL)
+                requests = environment.run_keeper(requests, report)
             requests.announce(environment.SET_UP)
             message, outputs = requests.receive()
             if not message:
                 os._exit(0)
             request = environment.Request(message, outputs)
-            if request.extensions and not self._isolated:
-                environment.fork_runtime(requests, request)
             environment.settle(request, request.output)
         except BaseException:  # noqa: BLE001 - whatever it is, the zygote reports it
             outcome[_SETUP_ERROR] = traceback.format_exc().encode()[-_ERROR_BYTES:].ljust(_ERROR_BYTES, b"\0")
@@ -249,16 +249,6 @@ class Zygote:
             outcome[_ENTRY_POINT_ERROR] = problem.encode()[:_ERROR_BYTES].ljust(_ERROR_BYTES, b"\0")
             os._exit(exit_code)
         raise InChild(lambda: python_runtime.run(request.variables))
-
-    def _signal(self, child: Child, number: int) -> None:
-        try:
-            if self._isolated:
-                os.kill(child.pid, number)
-            else:
-                os.killpg(child.pid, number)
-        except ProcessLookupError:
-            # Dead and about to be reaped, or just forked and not yet the leader of its group.
-            os.kill(child.pid, number)
 
     def _reap(self) -> None:
         while True:
@@ -270,6 +260,10 @@ class Zygote:
                 return
             if pid in self._children:
                 self._ended(self._children.pop(pid), status)
+            if not self._isolated:
+                # Children that were not forked here are what plain environments that have ended left behind.
+                orphans = [child for child in processes.children(os.getpid()) if child not in self._children]
+                processes.send(signal.SIGKILL, orphans)
 
     def _ended(self, child: Child, status: int) -> None:
         known, runtime_status = struct.unpack("ii", child.outcome[_STATUS])
@@ -294,10 +288,13 @@ class Zygote:
 
     def _end_all(self) -> None:
         for child in self._children.values():
-            self._signal(child, signal.SIGKILL)
+            os.kill(child.pid, signal.SIGKILL)
+        # Whoever waits for this process knows then that nothing is left.
+        if not self._isolated:
+            processes.end_descendants()
         try:
             while True:
-                os.wait()  # So that whoever waits for this process knows that nothing is left.
+                os.wait()
         except ChildProcessError:
             return
 

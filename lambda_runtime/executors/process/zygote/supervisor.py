@@ -22,6 +22,7 @@ from . import messages
 if TYPE_CHECKING:
     from . import environment
 
+REQUESTS = ("start_runtime", "terminate", "kill_runtime")
 _SIGNALS = {b"terminate": signal.SIGTERM, b"kill_runtime": signal.SIGKILL}
 
 
@@ -32,7 +33,7 @@ def supervise(
     start_runtime: Callable[[], None],
     settle: Callable[[], None],
 ) -> None:
-    """Run the extensions and the runtime; never returns. `settle` makes the calling process fit for an extension."""
+    """Run the extensions and the runtime until all have ended. `settle` makes the calling process fit for an extension."""
     wake_read, wake_write = os.pipe()
     for descriptor in (wake_read, wake_write):
         os.set_blocking(descriptor, False)
@@ -57,7 +58,6 @@ def supervise(
                 start_runtime()
             elif runtime in processes:
                 os.kill(runtime, _SIGNALS[message])
-    os._exit(0)
 
 
 def _fork(name: str, request: environment.Request, settle: Callable[[], None]) -> tuple[int, mmap.mmap]:
@@ -68,7 +68,7 @@ def _fork(name: str, request: environment.Request, settle: Callable[[], None]) -
         return pid, problem
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
+        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         settle()
         os.execve(program, [program], request.extension_variables)
