@@ -6,14 +6,17 @@ warning says so, and pollers find what is there at their slow cadence.
 
 from __future__ import annotations
 
-import functools
 import logging
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
+
+from lambda_provider.hosts.services.patches import MotoChanged, replace
 
 logger = logging.getLogger(__name__)
+
+_PAST_S = 0.002
 
 
 class Reporter:
@@ -54,122 +57,140 @@ def install(service: Any, report: Callable[..., None]) -> None:
         return
     try:
         patch(report)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, MotoChanged) as error:
         logger.warning("this version of moto cannot tell when there is something in %s: %s", service, error)
 
 
 def _queues(report: Callable[..., None]) -> None:
     """Messages that come, are delayed, become visible again, or are no longer behind another one of their group.
 
-    Moto's queues are also made safe for the threads that use them: it replaces the list of messages when one is deleted, and a
-    message that is sent in that moment would be lost; and a long poll would burn the processor while a group waits.
+    Moto's queues are also made safe for the threads that use them (it replaces the list of messages when one is deleted, and
+    one that is sent in that moment would be lost), show the messages of a group in their order when several of them become
+    visible again, and sleep in a long poll while there is nothing to show.
     """
-    from moto.core.utils import unix_time_millis
+    from moto.core.utils import unix_time, unix_time_millis
     from moto.sqs.models import Queue, SQSBackend
 
-    queue_class, backend_class = cast(Any, Queue), cast(Any, SQSBackend)
-    add_message, wait_for_messages = queue_class.add_message, queue_class.wait_for_messages
-    receive, delete = backend_class.receive_message, queue_class.delete_message
-    change_visibility, purge = backend_class.change_message_visibility, backend_class.purge_queue
-
     def seconds_to(moment_ms: float) -> float:
-        return max(0.0, (moment_ms - unix_time_millis()) / 1000)
+        # Visible is what is past its moment, and moto counts in milliseconds.
+        return max(0.0, (moment_ms - unix_time_millis()) / 1000 + _PAST_S)
 
-    def report_next(queue: Any) -> None:
-        """When the first message that is not visible now will be."""
+    def next_moment_ms(queue: Any) -> float | None:
+        """When the first message that is not shown now will be."""
         now = unix_time_millis()
-        moments = [max(each.visible_at, each.delayed_until) for each in queue._messages]
-        if later := [moment for moment in moments if moment >= now]:
-            # Visible is what is past its moment, and moto counts in milliseconds.
-            report(queue.queue_arn, seconds_to(min(later)) + 0.002)
+        moments = (max(each.visible_at, each.delayed_until) for each in queue._messages)
+        return min((moment for moment in moments if moment >= now), default=None)
 
-    @functools.wraps(add_message)
-    def reporting_add(self: Any, message: Any) -> Any:
-        with self._messages_lock:
-            result = add_message(self, message)
-        report(self.queue_arn, seconds_to(message.delayed_until))
-        return result
+    def reporting_add(add: Any) -> Any:
+        def add_message(self: Any, message: Any) -> Any:
+            with self._messages_lock:
+                result = add(self, message)
+            report(self.queue_arn, seconds_to(message.delayed_until) if message.delayed else 0.0)
+            return result
 
-    @functools.wraps(receive)
-    def reporting_receive(self: Any, queue_name: str, count: int, *arguments: Any, **more: Any) -> Any:
-        queue = self.get_queue(queue_name)
-        with queue._messages_lock:
-            messages = receive(self, queue_name, count, *arguments, **more)
-            if len(messages) < int(count):
-                report_next(queue)
-        return messages
+        return add_message
 
-    @functools.wraps(delete)
-    def reporting_delete(self: Any, receipt_handle: str) -> Any:
-        with self._messages_lock:
-            result = delete(self, receipt_handle)
-        if self.fifo_queue:
-            report(self.queue_arn)
-        return result
+    def reporting_receive(receive: Any) -> Any:
+        def receive_message(
+            self: Any,
+            queue_name: str,
+            count: int,
+            wait_seconds_timeout: int,
+            visibility_timeout: int,
+            message_attribute_names: list[str] | None = None,
+        ) -> Any:
+            queue = self.get_queue(queue_name)
+            end = unix_time() + int(wait_seconds_timeout or 0)
+            with queue._messages_lock:
+                while True:
+                    # Otherwise moto would show the last message of a group first.
+                    shown = [each for each in queue._pending_messages if each.visible]
+                    queue._pending_messages.difference_update(shown)
+                    messages = receive(self, queue_name, count, 0, visibility_timeout, message_attribute_names)
+                    moment = None if len(messages) >= int(count) else next_moment_ms(queue)
+                    left_s = end - unix_time()
+                    if messages or left_s <= 0:
+                        break
+                    queue._messages_lock.wait(left_s if moment is None else min(left_s, seconds_to(moment)))
+            if moment is not None:
+                report(queue.queue_arn, seconds_to(moment))
+            return messages
 
-    @functools.wraps(change_visibility)
-    def reporting_change(self: Any, queue_name: str, receipt_handle: str, visibility_timeout: int) -> Any:
-        queue = self.get_queue(queue_name)
-        with queue._messages_lock:
-            result = change_visibility(self, queue_name, receipt_handle, visibility_timeout)
-        report(queue.queue_arn, float(visibility_timeout) + (0.002 if int(visibility_timeout) else 0.0))
-        return result
+        return receive_message
 
-    @functools.wraps(purge)
-    def locked_purge(self: Any, queue_name: str) -> Any:
-        with self.get_queue(queue_name)._messages_lock:
-            return purge(self, queue_name)
+    def reporting_delete(delete: Any) -> Any:
+        def delete_message(self: Any, receipt_handle: str) -> Any:
+            with self._messages_lock:
+                result = delete(self, receipt_handle)
+                if self.fifo_queue:
+                    self._messages_lock.notify_all()
+            if self.fifo_queue:
+                report(self.queue_arn)
+            return result
 
-    @functools.wraps(wait_for_messages)
-    def waiting(self: Any, timeout: int) -> None:
-        # The caller has looked, and has the lock: whatever it waits for comes with a notification, or in time.
-        with self._messages_lock:
-            now = unix_time_millis()
-            moments = [max(each.visible_at, each.delayed_until) for each in self._messages]
-            soon = min((moment for moment in moments if moment >= now), default=now + timeout * 1000)
-            self._messages_lock.wait(min(float(timeout), (soon - now) / 1000 + 0.002))
+        return delete_message
 
-    queue_class.add_message, queue_class.delete_message = reporting_add, reporting_delete
-    queue_class.wait_for_messages = waiting
-    backend_class.receive_message, backend_class.purge_queue = reporting_receive, locked_purge
-    backend_class.change_message_visibility = reporting_change
+    def reporting_change(change: Any) -> Any:
+        def change_message_visibility(self: Any, queue_name: str, receipt_handle: str, visibility_timeout: int) -> Any:
+            queue = self.get_queue(queue_name)
+            with queue._messages_lock:
+                result = change(self, queue_name, receipt_handle, visibility_timeout)
+                queue._messages_lock.notify_all()
+            report(queue.queue_arn, float(visibility_timeout) + _PAST_S)
+            return result
+
+        return change_message_visibility
+
+    def locked_purge(purge: Any) -> Any:
+        def purge_queue(self: Any, queue_name: str) -> Any:
+            with self.get_queue(queue_name)._messages_lock:
+                return purge(self, queue_name)
+
+        return purge_queue
+
+    receiving = "self queue_name count wait_seconds_timeout visibility_timeout message_attribute_names"
+    changing = "self queue_name receipt_handle visibility_timeout"
+    replace(SQSBackend, "receive_message", receiving, reporting_receive)
+    replace(SQSBackend, "change_message_visibility", changing, reporting_change)
+    replace(SQSBackend, "purge_queue", "self queue_name", locked_purge)
+    replace(Queue, "add_message", "self message", reporting_add)
+    replace(Queue, "delete_message", "self receipt_handle", reporting_delete)
 
 
 def _streams(report: Callable[..., None]) -> None:
-    """Records of Kinesis streams."""
+    """Records of Kinesis streams. Moto says that it is not safe for concurrency: two records would get one number."""
     from moto.kinesis.models import Stream
 
-    stream_class = cast(Any, Stream)
-    put_record = stream_class.put_record
     writing = threading.Lock()
 
-    @functools.wraps(put_record)
-    def reporting_put(self: Any, *arguments: Any, **more: Any) -> Any:
-        # Moto says that it is not safe for concurrency: two records would get one sequence number.
-        with writing:
-            result = put_record(self, *arguments, **more)
-        report(self.arn)
-        return result
+    def reporting_put(put: Any) -> Any:
+        def put_record(self: Any, *arguments: Any, **more: Any) -> Any:
+            with writing:
+                result = put(self, *arguments, **more)
+            report(self.arn)
+            return result
 
-    stream_class.put_record = reporting_put
+        return put_record
+
+    replace(Stream, "put_record", "self", reporting_put)
 
 
 def _tables(report: Callable[..., None]) -> None:
     """Records of the streams of DynamoDB tables."""
     from moto.dynamodb.models.table import StreamShard
 
-    shard_class = cast(Any, StreamShard)
-    add = shard_class.add
     adding = threading.Lock()
 
-    @functools.wraps(add)
-    def reporting_add(self: Any, *arguments: Any, **more: Any) -> Any:
-        with adding:
-            result = add(self, *arguments, **more)
-        report(f"{self.table.table_arn}/stream/{self.table.latest_stream_label}")
-        return result
+    def reporting_add(add: Any) -> Any:
+        def add_record(self: Any, *arguments: Any, **more: Any) -> Any:
+            with adding:
+                result = add(self, *arguments, **more)
+            report(f"{self.table.table_arn}/stream/{self.table.latest_stream_label}")
+            return result
 
-    shard_class.add = reporting_add
+        return add_record
+
+    replace(StreamShard, "add", "self old new", reporting_add)
 
 
 _PATCHES: dict[Any, Callable[[Callable[..., None]], None]] = {"sqs": _queues, "kinesis": _streams, "dynamodb": _tables}

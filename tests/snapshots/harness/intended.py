@@ -36,6 +36,10 @@ INTENDED: dict[str, str] = {
     ),
     "lambda_destinations.json TestLambdaDestinationSqs::test_maxeventage $.*.Attributes.SenderId": _HOST,
     "lambda_api.json TestLambdaPermissions::test_lambda_permission_versioning $.get_policy_after_*.RevisionId": _OWN_REVISION,
+    "lambda_integration_sqs.json test_report_batch_item_failures $.send_message_batch.Failed": _HOST,
+    "lambda_integration_sqs.json TestSQSEventSourceMapping::test_sqs_event_source_mapping_update $.*.FunctionArn": (
+        "the recording has one placeholder for the function and its version"
+    ),
     "lambda.json TestLambdaURL::test_lambda_url_persists_after_alias_delete $.create_lambda_url_config.FunctionArn": (
         "the recording has one placeholder for the function and its alias"
     ),

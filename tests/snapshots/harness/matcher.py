@@ -17,13 +17,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TOKEN = re.compile(r"<<[a-z0-9-]+>:\d+>|<[a-z][a-z0-9_-]*(?::\d+)?>|\b1{12}\b|\bdate(?=\t)")
-BARE = frozenset({"date", "datetime", "timestamp", "code-sha256", "log-result", "function-url", "lambda-url"})
+BARE = frozenset(
+    {"date", "datetime", "timestamp", "code-sha256", "log-result", "function-url", "lambda-url"}
+    | {"sent-timestamp", "sender-id"}
+)
 FREE = frozenset(
     {
         *BARE,
+        "<approximate-first-receive-timestamp>",
         "<code-sha256>",
         "<code-size>",
         "<date>",
+        "<datetime>",
         "<duration>",
         "<layer-location>",
         "<location>",

@@ -10,6 +10,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.response import StreamingBody
 
 
+class Text(str):
+    """A text that stays one although it is JSON: it was recorded so."""
+
+
 def to_json(value: Any) -> Any:
     """A response, a part of one, or a botocore exception as JSON values.
 
@@ -32,6 +36,8 @@ def to_json(value: Any) -> Any:
         return to_json(value.decode())
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, Text):
+        return str(value)
     if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
         return _parsed(value)
     return value

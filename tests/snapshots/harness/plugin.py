@@ -13,7 +13,10 @@ from . import recordings, targets
 from .session import SNAPSHOTS, Snapshot, SnapshotMismatch
 from .steps import NOT_BUILT_YET
 
-FILES = ("lambda_api.json", "lambda.json", "lambda_common.json", "lambda_runtimes.json", "lambda_destinations.json")
+FILES = (
+    *("lambda_api.json", "lambda.json", "lambda_common.json", "lambda_runtimes.json", "lambda_destinations.json"),
+    *("lambda_integration_sqs.json",),
+)
 REPORT = "recording"
 AWS_TARGET = pytest.StashKey[targets.Target]()
 """AWS, or the gateway that was named on the command line."""
