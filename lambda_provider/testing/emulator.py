@@ -228,7 +228,11 @@ class Emulator:
         Raises TimeoutError. Retries come after minutes, unless the setting LAMBDA_CLOCK_RATE makes these shorter.
         """
         thread, gateway, _ = self._need()
-        thread.run(gateway.hosted.assembly.runtime.events.empty(), timeout_s)
+        events = gateway.hosted.assembly.runtime.events
+        try:
+            thread.run(events.empty(), timeout_s)
+        except TimeoutError:
+            raise TimeoutError(f"{len(events)} asynchronous events are left after {timeout_s} s") from None
 
     def wait_for(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
         """The first true value of `condition`, which is asked again and again. Raises TimeoutError."""
