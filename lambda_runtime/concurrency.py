@@ -221,6 +221,15 @@ class ConcurrencyTracker:
         peak, pool.unreserved_peak = pool.unreserved_peak, pool.unreserved_in_use
         return peak, self.limit - pool.unreserved
 
+    def counts(self) -> dict[str, int]:
+        """Invocations in flight of all accounts, in the ways in which they are counted; all 0 when nothing runs."""
+        pools = self._pools.values()
+        return {
+            "on_demand": sum(sum(pool.in_use.values()) for pool in pools),
+            "unreserved": sum(pool.unreserved_in_use for pool in pools),
+            "provisioned": sum(sum(pool.provisioned_in_use.values()) for pool in pools),
+        }
+
     def in_use(self, account_id: str, region: str) -> int:
         """Invocations in flight in that account and region."""
         pool = self._pools.get((account_id, region))

@@ -199,6 +199,11 @@ class Metrics:
         series.version = version
         return series
 
+    @property
+    def active(self) -> int:
+        """Invocations that began and have not ended."""
+        return sum(gauges[""].active for gauges in self._gauges.values())
+
     def forget(self, version_arn: str) -> None:
         """A version is gone: what was counted for it is still handed over, nothing is kept."""
         for series in self._series.pop(version_arn, {}).values():

@@ -67,6 +67,11 @@ class ScalingByFunction:
         self._clock = clock
         self._functions: weakref.WeakValueDictionary[str, FunctionScaling] = weakref.WeakValueDictionary()
 
+    @property
+    def tenant_environments(self) -> int:
+        """Environments of tenants of all functions."""
+        return sum(scaling.tenant_environments for scaling in self._functions.values())
+
     def of(self, function_arn: str, concurrency: Callable[[], int]) -> FunctionScaling:
         """That of a function; whoever uses it holds it."""
         scaling = self._functions.get(function_arn)

@@ -254,6 +254,19 @@ class RuntimeService:
         """Let go of all events; what a journal has stays there. On the service's loop only."""
         self.events.forget()
 
+    def in_use(self) -> dict[str, int]:
+        """What is taken now and given back later, as each part counts it. All 0 at rest with no function deployed."""
+        return {
+            **self.concurrency.counts(),
+            "counted": self.metrics.active,
+            "events": len(self.events),
+            "environments": self.environment_count(),
+            "tenant_environments": self._scaling.tenant_environments,
+            "draining_versions": len(self._drained),
+            "shutdowns": len(self._shutdowns),
+            "releases": len(self._releases),
+        }
+
     def environment_count(self) -> int:
         """Environments that exist now, in any state."""
         return sum(manager.environment_count for manager in [*self._managers.values(), *self._drained])

@@ -152,6 +152,7 @@ class HostedLambda:
                 "functions": sum(1 for _ in assembly.provider.store.all_functions()),
                 "environments": assembly.runtime.environment_count(),
                 "queued_events": len(assembly.runtime.events),
+                "in_use": assembly.runtime.in_use(),
                 "services": {"lambda": {"state": "running"}} if services is None else services(),
             }
 

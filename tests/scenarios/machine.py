@@ -52,6 +52,22 @@ def open_files(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
+def listeners(pid: int) -> int:
+    """On how many TCP ports a process listens."""
+    sockets = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            sockets.add(entry.readlink().name.removeprefix("socket:[").removesuffix("]"))
+        except OSError:  # It was closed while we looked.
+            continue
+    found = 0
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            found += fields[3] == "0A" and fields[9] in sockets
+    return found
+
+
 def mounts() -> str:
     """What is mounted, as this process sees it."""
     return Path("/proc/self/mountinfo").read_text()

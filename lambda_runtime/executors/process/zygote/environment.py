@@ -96,8 +96,15 @@ def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[
         become_sandbox_user()
         settle(request, request.extension_output)
 
-    _attend(requests, ours, message, request, runtime, settle_extension, report, lambda number: os.kill(-1, number))
+    _attend(requests, ours, message, request, runtime, settle_extension, report, _signal_everybody)
     os._exit(0)
+
+
+def _signal_everybody(number: int) -> None:
+    try:
+        os.kill(-1, number)
+    except ProcessLookupError:
+        return  # Process 1 is alone already.
 
 
 def run_keeper(requests: messages.Channel, report: Callable[[int], object]) -> messages.Channel:
