@@ -63,6 +63,12 @@ def build_parser() -> argparse.ArgumentParser:
     status = _client_command(commands, "status", "what a running gateway is doing")
     status.add_argument("--operations", action="store_true", help="which operations of the API are implemented")
 
+    state = _client_command(commands, "state", "all state of a gateway or a state directory as one file")
+    state.add_argument("action", choices=("export", "import"))
+    state.add_argument("file", metavar="FILE")
+    state.add_argument("--state-dir", metavar="DIR", help="work on this directory, which no gateway may be using")
+    state.add_argument("--replace", action="store_true", help="import even if this replaces what is there")
+
     doctor = commands.add_parser("doctor", help="what this machine has and what follows from it")
     doctor.add_argument("--executor", default="process", help="(default: %(default)s)")
     doctor.add_argument("--json", action="store_true", help="for programs")

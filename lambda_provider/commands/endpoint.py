@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from lambda_provider.commands import CommandError
@@ -42,10 +43,32 @@ class Endpoint:
             response = connection.getresponse()
             return response, response.read()
         except (OSError, HTTPException) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise CommandError(f"no gateway at {self.url}: {reason}; start one with `lambda-provider start`") from error
+            raise self._unreachable(error) from error
         finally:
             connection.close()
+
+    def download(self, path: str, file: IO[bytes]) -> None:
+        """Write into a file what the gateway itself answers at a path under `/_lambda/`."""
+        connection = self._connect(self._host, self._port)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            if response.status != 200:
+                raise CommandError(_message(self.url, path, response, response.read()))
+            shutil.copyfileobj(response, file)
+            if response.length:
+                raise IncompleteRead(b"", response.length)
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    def post_json(self, path: str, body: bytes) -> Any:
+        """What the gateway itself answers to a POST under `/_lambda/`. Raises CommandError with its message for an error."""
+        response, answer = self.request("", "POST", path, body)
+        if response.status >= 300:
+            raise CommandError(_message(self.url, path, response, answer))
+        return json.loads(answer)
 
     def get_json(self, path: str) -> Any:
         """What the gateway itself answers at a path under `/_lambda/`."""
@@ -61,6 +84,18 @@ class Endpoint:
         if response.status != 200:
             raise AwsError.of(response, body)
         return json.loads(body)
+
+    def _unreachable(self, error: Exception) -> CommandError:
+        reason = getattr(error, "strerror", None) or error
+        return CommandError(f"no gateway at {self.url}: {reason}; start one with `lambda-provider start`")
+
+
+def _message(url: str, path: str, response: HTTPResponse, body: bytes) -> str:
+    """The message of an answer of the gateway itself that is an error."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"{url}{path.partition('?')[0]} answered {response.status}; is it a lambda-provider?"
 
 
 class AwsError(CommandError):

@@ -20,6 +20,7 @@ from lambda_provider.hosts.identities import Identities
 from lambda_provider.hosts.internal import Health, InternalRoutes, json_response
 from lambda_provider.hosts.nothing_behind import NothingBehind
 from lambda_provider.hosts.service_invokes import ServiceInvokes
+from lambda_provider.hosts.state_routes import StateRoutes
 from lambda_provider.urls.callers import Callers, TestCallers
 from lambda_provider.urls.serving import FunctionUrls
 from lambda_provider.wire.http import HttpRequest, HttpResponse
@@ -164,8 +165,9 @@ class HostedLambda:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(None, assembly.provider.download_code, request.path, request.query)
 
+        state = StateRoutes(assembly.provider)
         token = getattr(self._parts, "service_token", None)
         return InternalRoutes(
-            {"health": Health(facts), "operations": operations, "code": code},
-            {} if token is None else {"invoke": ServiceInvokes(assembly.provider, token)},
+            {"health": Health(facts), "operations": operations, "code": code, "state": state.export},
+            {"state": state.take} | ({} if token is None else {"invoke": ServiceInvokes(assembly.provider, token)}),
         )

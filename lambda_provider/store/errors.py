@@ -13,6 +13,10 @@ class StateError(Exception):
     """The state directory cannot be used; the message says why and what to do. Nothing in it was changed."""
 
 
+class NotEmpty(StateError):
+    """Something would be overwritten that nobody said may be."""
+
+
 def refused(error: StateError) -> ServiceException:
     """The answer to a caller whose change could not be made durable, so that it was not made; the log says why."""
     logger.error("a change was refused: %s", error)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO
 
 from lambda_provider.store.archives import ArchiveStore
-from lambda_provider.store.errors import StateError
+from lambda_provider.store.errors import NotEmpty, StateError
 from lambda_provider.store.event_log import EventLog, event_of
 from lambda_provider.store.journal import Journal, Rows
 from lambda_provider.store.positions import Positions
@@ -87,10 +87,10 @@ class State:
             self.archives.keep_counted()
 
     def require_room_for(self, file: StateFile, *, replace: bool) -> None:
-        """Raise StateError if an import would overwrite something, unless it may."""
+        """Raise NotEmpty if an import would overwrite something, unless it may."""
         if not replace and not self.store.is_empty:
             there = f"the state directory {self.directory}" if self.directory is not None else "the gateway"
-            raise StateError(
+            raise NotEmpty(
                 f"{there} is not empty, and an import of {file.summary.records} records would replace what is there: "
                 "say --replace if that is wanted. Nothing was changed"
             )

@@ -69,6 +69,7 @@ class FakeRuntime:
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self.deployed: dict[str, FunctionVersion] = {}
+        self.begun: list[str] = []
         self.deployments: list[str] = []
         self.retired: list[str] = []
         self.failures: dict[str, VersionFailed] = {}
@@ -118,6 +119,7 @@ class FakeRuntime:
         return self.submit(work).result(10)
 
     async def deploy(self, version: FunctionVersion) -> None:
+        self.begun.append(version.arn)
         if self.gate is not None:
             await self.gate.wait()
         self.deployments.append(version.arn)

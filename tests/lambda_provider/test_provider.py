@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lambda_provider.api import InvalidZipFileException
 from lambda_provider.api.coverage import implemented_operations
 from lambda_provider.provider import LambdaProvider
 from lambda_provider.store.errors import StateError
@@ -83,6 +85,107 @@ def test_one_function_that_cannot_be_restored_does_not_stop_the_others(runtime, 
     broken = second.get_function_configuration(context(), {"FunctionName": "broken"})
     assert (broken["State"], broken["StateReason"]) == ("Failed", "gone")
     assert configuration(second)["State"] == "Active"
+    second.stop()
+
+
+def test_a_function_whose_code_is_gone_fails_with_a_reason_until_it_is_uploaded_again(runtime, tmp_path):
+    first = started(runtime, tmp_path)
+    populate(first)
+    first.create_function(context(), creation("broken", Code={"ZipFile": archive("lost")}))
+    lost = first.store.find(ACCOUNT, REGION, "broken").latest.configuration.code.sha256
+    first.stop()
+    (tmp_path / "code" / f"{lost}.zip").unlink()
+    second = started(runtime, tmp_path)
+    broken = second.get_function_configuration(context(), {"FunctionName": "broken"})
+    assert (broken["State"], broken["StateReasonCode"]) == ("Failed", "InvalidZipFileException")
+    assert f"(archive {lost})" in broken["StateReason"]
+    assert "Upload the code again" in broken["StateReason"]
+    with pytest.raises(InvalidZipFileException, match="is missing from the state directory"):
+        runtime.run(second.invoke(context("Invoke"), {"FunctionName": "broken"}))
+    assert configuration(second)["State"] == configuration(second, "1")["State"] == "Active"
+    second.update_function_code(context(), {"FunctionName": "broken", "ZipFile": archive("lost")})
+    mended = second.get_function_configuration(context(), {"FunctionName": "broken"})
+    assert (mended["State"], mended["LastUpdateStatus"]) == ("Active", "Successful")
+    second.stop()
+
+
+def many(provider: LambdaProvider, count: int) -> list[str]:
+    names = [f"f{number:02}" for number in range(count)]
+    for name in names:
+        provider.create_function(context(), creation(name))
+    return [arn(name, "$LATEST") for name in names]
+
+
+def test_stored_versions_are_prepared_in_their_order_eight_at_a_time(runtime, tmp_path):
+    first = started(runtime, tmp_path)
+    arns = many(first, 20)
+    first.stop()
+    runtime.begun.clear()
+    runtime.deployments.clear()
+    runtime.hold_preparations()
+    second = started(runtime, tmp_path)
+    runtime.run(turns())
+    assert runtime.begun == arns[:8]
+    runtime.release_preparations()
+    runtime.run(until(lambda: len(runtime.deployments) == 20))
+    assert runtime.begun == arns
+    second.stop()
+
+
+@pytest.mark.parametrize("by", ["an invoke", "a reader", "an event"])
+def test_a_version_that_somebody_waits_for_is_next(runtime, tmp_path, by):
+    first = started(runtime, tmp_path)
+    arns = many(first, 30)
+    if by == "an event":
+        accept(first, runtime, "f25", "$LATEST")
+    first.stop()
+    runtime.begun.clear()
+    runtime.deployments.clear()
+    runtime.hold_preparations()
+    second = started(runtime, tmp_path)
+    with ThreadPoolExecutor(1) as thread:
+        if by == "an invoke":
+            waiting = runtime.submit(second.invoke(context("Invoke"), {"FunctionName": "f25"}))
+        elif by == "a reader":
+            waiting = thread.submit(second.get_function, context(), {"FunctionName": "f25"})
+        else:
+            waiting = runtime.submit(until_resumed(runtime))
+        runtime.run(until(lambda: arns[25] not in second.deployments._line))
+        runtime.release_preparations()
+        answer = waiting.result(10)
+        assert arns[25] in runtime.begun[:9], "those eight that had begun, and then it"
+        if by == "an invoke":
+            assert answer["ExecutedVersion"] == "$LATEST"
+        elif by == "a reader":
+            assert answer["Configuration"]["State"] == "Active"
+    runtime.run(until(lambda: sorted(runtime.deployments) == arns))
+    second.stop()
+
+
+def test_a_version_that_is_deleted_in_line_is_not_prepared(runtime, tmp_path):
+    first = started(runtime, tmp_path)
+    arns = many(first, 20)
+    first.stop()
+    runtime.begun.clear()
+    runtime.deployments.clear()
+    runtime.hold_preparations()
+    second = started(runtime, tmp_path)
+    second.delete_function(context(), {"FunctionName": "f15"})
+    runtime.release_preparations()
+    runtime.run(until(lambda: len(runtime.deployments) == 19))
+    assert arns[15] not in runtime.deployments
+    second.stop()
+
+
+def test_a_load_writes_nothing(runtime, tmp_path):
+    first = started(runtime, tmp_path)
+    populate(first)
+    first.stop()
+    second = started(runtime, tmp_path)
+    writes: list[Any] = []
+    second.store._write = lambda *change: writes.append(change)  # type: ignore[method-assign,assignment]
+    assert configuration(second)["State"] == configuration(second, "1")["State"] == "Active"
+    assert writes == []
     second.stop()
 
 
@@ -247,6 +350,11 @@ def test_events_of_a_loaded_state_go_on_instead_of_those_before(runtime, tmp_pat
 
 async def until_resumed(runtime: FakeRuntime) -> None:
     while not runtime.resumed:  # noqa: ASYNC110  (nothing tells; `run` has a time limit)
+        await asyncio.sleep(0)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110  (nothing tells; `run` has a time limit)
         await asyncio.sleep(0)
 
 
