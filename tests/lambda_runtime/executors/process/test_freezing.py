@@ -1,0 +1,147 @@
+"""Idle environments are frozen: nothing inside runs until the next invocation, and then all of it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambda_runtime.executors.base import ExitStatus
+from lambda_runtime.executors.process.freezer import Freezer
+from lambda_runtime.executors.process.memory import family
+
+STARTS_OTHERS = """
+import subprocess
+def handler(event, context):
+    for _ in range(event or 0):
+        subprocess.Popen(["sh", "-c", "while :; do sleep 0.01; done"])
+    return event
+"""
+IN_ITS_OWN_SESSION = """
+import subprocess
+def handler(event, context):
+    subprocess.Popen(["sh", "-c", "while :; do sleep 0.01; done"], start_new_session=True)
+"""
+
+
+def states(environment: Any) -> str:
+    """Of the processes inside without process 1, one letter each (proc(5))."""
+    letters = []
+    for pid in family(environment.sandbox._root)[1:]:
+        try:
+            letters.append(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
+        except OSError:  # One `sleep` has made room for the next.
+            continue
+    return "".join(letters).replace("Z", "")  # One `sleep` has ended, and its parent is frozen.
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def started(machine: Any) -> Any:
+    """An environment whose runtime waits; it runs one process more."""
+    environment = await machine.run(STARTS_OTHERS)
+    await environment.invoke(1)
+    environment.sandbox.check_memory()  # So that the process from which all descend is known.
+    return environment
+
+
+async def test_everything_inside_stops_and_goes_on(started: Any) -> None:
+    assert "T" not in states(started)
+    started.sandbox.work_ends()
+    started.sandbox.freeze()
+    await until(lambda: set(states(started)) == {"T"})
+    started.sandbox.work_begins()
+    assert await started.invoke(0) == 0
+    await until(lambda: "T" not in states(started))
+
+
+async def test_what_left_the_process_group_is_frozen_too(machine: Any) -> None:
+    environment = await machine.run(IN_ITS_OWN_SESSION)
+    await environment.invoke()
+    environment.sandbox.check_memory()
+    environment.sandbox.freeze()
+    await until(lambda: set(states(environment)) == {"T"})
+
+
+async def test_an_environment_that_rests_is_frozen_after_a_moment(started: Any) -> None:
+    started.sandbox.rests()
+    await until(lambda: set(states(started)) == {"T"})
+
+
+async def test_nothing_is_frozen_that_works_again_in_time(started: Any) -> None:
+    for _ in range(20):
+        started.sandbox.rests()
+        started.sandbox.work_begins()
+        await started.invoke(0)
+    assert "T" not in states(started)
+
+
+@pytest.mark.parametrize("how", ["kill", "terminate"])
+async def test_a_frozen_environment_can_be_ended(started: Any, how: str) -> None:
+    processes = family(started.sandbox._root)
+    started.sandbox.freeze()
+    await until(lambda: set(states(started)) == {"T"})
+    getattr(started.sandbox, how)()
+    expected = ExitStatus(signal=signal.SIGKILL if how == "kill" else signal.SIGTERM)
+    async with asyncio.timeout(20):
+        assert await started.sandbox.exited == expected
+    await until(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in processes[:2]))
+
+
+async def test_a_thaw_that_follows_at_once_wins(started: Any) -> None:
+    for _ in range(50):
+        started.sandbox.freeze()
+        started.sandbox.work_begins()
+    assert await started.invoke(0) == 0
+    await until(lambda: "T" not in states(started))
+
+
+# --- the timer
+
+
+class Resting:
+    def __init__(self) -> None:
+        self.frozen = asyncio.Event()
+
+    def freeze(self) -> None:
+        self.frozen.set()
+
+
+async def test_environments_are_frozen_in_their_order_and_only_if_they_still_rest() -> None:
+    freezer = Freezer(0.05)
+    first, second, third = Resting(), Resting(), Resting()
+    freezer.rests(first)
+    freezer.rests(second)
+    await asyncio.sleep(0.03)
+    freezer.rests(first)  # It has worked in between: its time begins anew.
+    freezer.rests(third)
+    freezer.ends(third)
+    async with asyncio.timeout(5):
+        await second.frozen.wait()
+        assert not first.frozen.is_set()
+        await first.frozen.wait()
+    assert not third.frozen.is_set()
+
+
+async def test_without_a_limit_nobody_is_frozen() -> None:
+    freezer, resting = Freezer(None), Resting()
+    freezer.rests(resting)
+    freezer.ends(resting)
+    assert freezer._timer is None
+
+
+async def test_a_stopped_freezer_freezes_nobody() -> None:
+    freezer, resting = Freezer(0.01), Resting()
+    freezer.rests(resting)
+    freezer.stop()
+    await asyncio.sleep(0.05)
+    assert not resting.frozen.is_set()
