@@ -33,7 +33,7 @@ class OutputParser:
 
     A runtime client that knows `_LAMBDA_TELEMETRY_LOG_FD` writes frames (type, length, timestamp in µs, message; 4, 4 and 8
     bytes big-endian, type `a55a….`), so that a message of many lines stays one event; everything else in the pipe is text.
-    Both share one pipe, so their order is kept.
+    Both share one pipe, so their order is kept: a line has no moment of its own, and gets that of now, or of the frame behind it.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class OutputParser:
         """The messages that are complete now; the rest is kept for later."""
         data = self._rest + data if self._rest else data
         entries: list[LogEntry] = []
-        position = 0
+        position = framed = 0
         while position < len(data):
             if data.startswith(_FRAME_MAGIC, position):
                 if len(data) - position < _FRAME_HEADER_BYTES:
@@ -52,9 +52,11 @@ class OutputParser:
                 end = position + _FRAME_HEADER_BYTES + length
                 if end > len(data):
                     break
-                moment = int.from_bytes(data[position + 8 : position + 16], "big") // 1000
-                _append(entries, moment or now_ms, data[position + _FRAME_HEADER_BYTES : end])
-                position = end
+                moment = int.from_bytes(data[position + 8 : position + 16], "big") // 1000 or now_ms
+                if moment < now_ms:
+                    entries[framed:] = [(moment, line) for _, line in entries[framed:]]
+                _append(entries, moment, data[position + _FRAME_HEADER_BYTES : end])
+                position, framed = end, len(entries)
                 continue
             frame = data.find(_FRAME_MAGIC, position)
             newline = data.find(b"\n", position, frame if frame >= 0 else len(data))
@@ -110,6 +112,7 @@ class EnvironmentLog:
         self._parser = OutputParser()
         self._entries: list[LogEntry] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._last_ms = 0
         self._tail: list[str] | None = None
         self._extension_parser: OutputParser | None = None
         self.observer: Callable[[str, Sequence[LogEntry]], None] | None = None
@@ -164,7 +167,11 @@ class EnvironmentLog:
             self._sink(self._version, self.stream, entries)
 
     def _add(self, entries: Sequence[LogEntry]) -> None:
-        self._entries.extend(entries)
+        for moment_ms, message in entries:
+            # CloudWatch shows events in the order of time: nothing may be stamped before what was written before it.
+            if moment_ms > self._last_ms:
+                self._last_ms = moment_ms
+            self._entries.append((self._last_ms, message))
         if self._tail is not None:
             self._tail.extend(message for _, message in entries)
         if self._timer is None:

@@ -78,3 +78,25 @@ async def test_tail_is_the_last_4_kib() -> None:
     tail = log.close_tail()
     assert len(tail) == 4096 and tail.endswith(b"x\nend\n") and b"before" not in tail
     log.deliver()
+
+
+def test_a_line_is_not_younger_than_the_frame_that_was_written_after_it() -> None:
+    entries = OutputParser().feed(b"one\ntwo\n" + frame(b"[WARNING] three") + b"four\n", 9000)
+    assert entries == [(5000, "one\n"), (5000, "two\n"), (5000, "[WARNING] three"), (9000, "four\n")]
+
+
+async def test_the_order_of_time_is_the_order_of_writing() -> None:
+    written: list[tuple[int, str]] = []
+    moments = iter((9.0, 9.5))
+    log = EnvironmentLog(
+        function_version(),
+        "s",
+        lambda version, stream, entries: written.extend(entries),
+        asyncio.get_running_loop(),
+        now=lambda: next(moments),
+    )
+    log.output(b"one\n")
+    log.output(frame(b"two", 8_000_000))
+    log.write("START", 8.5)
+    log.deliver()
+    assert written == [(9000, "one\n"), (9000, "two"), (9000, "START")]
