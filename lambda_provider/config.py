@@ -23,6 +23,7 @@ class ProviderConfig:
     total_code_size: int = 80_530_636_800
     code_size_zipped: int = 52_428_800
     code_size_unzipped: int = 262_144_000
+    code_files: int = 100_000
     create_function_request_size: int = 70_167_211
     environment_size: int = 4096
     payload_size: int = 6_291_456
@@ -75,6 +76,7 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "LAMBDA_LIMITS_TOTAL_CODE_SIZE": ("total_code_size", _count),
     "LAMBDA_LIMITS_CODE_SIZE_ZIPPED": ("code_size_zipped", _count),
     "LAMBDA_LIMITS_CODE_SIZE_UNZIPPED": ("code_size_unzipped", _count),
+    "LAMBDA_LIMITS_CODE_FILES": ("code_files", _count),
     "LAMBDA_LIMITS_CREATE_FUNCTION_REQUEST_SIZE": ("create_function_request_size", _count),
     "LAMBDA_LIMITS_MAX_FUNCTION_ENVVAR_SIZE_BYTES": ("environment_size", _count),
     "LAMBDA_LIMITS_MAX_FUNCTION_PAYLOAD_SIZE_BYTES": ("payload_size", _count),

@@ -36,7 +36,8 @@ class CodeIntake(Operations):
             yield _folder(source["S3Key"])
             return
         content, s3_object = self._archive(context, source)
-        unzipped_size = zipcheck.check(content, unzipped_limit=self.config.code_size_unzipped)
+        limits = self.config
+        unzipped_size = zipcheck.check(content, unzipped_limit=limits.code_size_unzipped, file_limit=limits.code_files)
         with self.archives.hold(content) as archive:
             yield Code(
                 sha256=archive.sha256,

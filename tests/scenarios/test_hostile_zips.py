@@ -93,6 +93,9 @@ REFUSED = {
     "only the end": b"PK\x05\x06" + bytes(18),
     "empty": b"",
     "name of 300 bytes": zipped(INDEX, ("x" * 300, b"x", 0o100644)),
+    "a hundred thousand directories": zipped(
+        INDEX, *((f"{number}/" + "d/" * 1900, b"", 0o100644) for number in range(60))
+    ),
     "path of 60,000 bytes": zipped(INDEX, ("d/" * 30_000 + "x", b"x", 0o100644)),
 }
 HARMLESS = {

@@ -132,10 +132,29 @@ def test_damage_anywhere_is_refused_in_words_of_aws():
             check(bytes(content), unzipped_limit=LIMIT)
 
 
+MANY = archive(*((f"d{number}/f", b"") for number in range(500)))
+
+
+@pytest.mark.parametrize(
+    "content", [MANY, archive(("d/" * 999 + "f", b"")), archive(*((f"{n}/", b"") for n in range(1000)))]
+)
+def test_files_and_directories_are_bounded(content):
+    check(content, unzipped_limit=LIMIT, file_limit=1000)
+    with pytest.raises(InvalidParameterValueException) as raised:
+        check(content, unzipped_limit=LIMIT, file_limit=999)
+    assert raised.value.message == (
+        "Unzipped archive must have at most 999 files and directories (LAMBDA_LIMITS_CODE_FILES)"
+    )
+
+
+def test_directories_that_are_named_twice_count_once():
+    check(archive(("a/", b""), ("a/b/", b""), ("a/b/c", b""), ("a//b/d", b"")), unzipped_limit=LIMIT, file_limit=4)
+
+
 def test_thousands_of_long_names_are_looked_at_in_no_time():
     members = [(f"{number}/" + "a/" * 1500 + "a", b"") for number in range(200)]
     started = time.monotonic()
-    check(archive(*members, links={"link": "0"}), unzipped_limit=LIMIT)
+    check(archive(*members, links={"link": "0"}), unzipped_limit=LIMIT, file_limit=1_000_000)
     assert time.monotonic() - started < 3
 
 
