@@ -118,7 +118,7 @@ class ExecutionEnvironment:
         self._began = 0.0
         self._bound_at = 0.0
         self._init_duration_ms: float | None = None
-        stream = new_log_stream(self.version.version, time.time())
+        stream = new_log_stream(self.version, time.time())
         self._log = EnvironmentLog(self.version, stream, log_sink, self._loop)
         platform: AnyPlatformLog = (
             JsonPlatformLog(self.version.system_log_level or "INFO", initialization_type)

@@ -23,9 +23,15 @@ _MAX_MESSAGE_BYTES = 256 * 1024
 """CloudWatch Logs takes no longer event; Lambda splits longer messages."""
 
 
-def new_log_stream(version: str, moment: float) -> str:
-    """`2026/01/31/[$LATEST]` and 32 hex digits: one stream an environment."""
-    return f"{time.strftime('%Y/%m/%d', time.gmtime(moment))}/[{version}]{secrets.token_hex(16)}"
+def new_log_stream(version: FunctionVersion, moment: float) -> str:
+    """`2026/01/31/[$LATEST]` and 32 hex digits: one stream an environment.
+
+    In a log group of the user's choice, which functions may share, with the function's name before the version:
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-loggroups.html.
+    """
+    own = version.log_group in ("", f"/aws/lambda/{version.function_name}")
+    function = "" if own else version.function_name
+    return f"{time.strftime('%Y/%m/%d', time.gmtime(moment))}/{function}[{version.version}]{secrets.token_hex(16)}"
 
 
 class OutputParser:

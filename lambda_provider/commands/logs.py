@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from typing import Any
+from urllib.parse import quote
 
 from lambda_provider.commands import CommandError, colours
 from lambda_provider.commands.endpoint import AwsError, Endpoint
@@ -16,7 +18,7 @@ _POLL_S = 1.0
 def run(options: argparse.Namespace) -> int:
     """Prints the events of all streams in the order of time, in colour on a terminal; with `--follow`, goes on until Ctrl-C."""
     endpoint = Endpoint(options.endpoint_url, account=options.account, region=options.region)
-    group = options.name if options.name.startswith("/") else f"/aws/lambda/{options.name.rpartition(':function:')[2]}"
+    group, streams = _place(endpoint, options.name)
     seen: set[str] = set()
     since_ms = 0
     waiting = False
@@ -30,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
                 print(f"{_nothing_in(group, options)} yet; waiting", file=sys.stderr)
             waiting, events = True, []
         for event in events:
-            if event["eventId"] not in seen:
+            if event["eventId"] not in seen and streams in event["logStreamName"]:
                 print(_line(event, in_colour), flush=True)
         if not options.follow:
             return 0
@@ -39,6 +41,22 @@ def run(options: argparse.Namespace) -> int:
             since_ms = max(event["timestamp"] for event in events)
             seen = {event["eventId"] for event in events if event["timestamp"] == since_ms}
         time.sleep(_POLL_S)
+
+
+def _place(endpoint: Endpoint, name: str) -> tuple[str, str]:
+    """The log group of a function, and what its streams have in their names; a name that begins with `/` is a log group.
+
+    A function that is not there (any more) had the group of its name.
+    """
+    if name.startswith("/"):
+        return name, ""
+    path = f"/2015-03-31/functions/{quote(name, safe='')}/configuration"
+    response, body = endpoint.request("lambda", "GET", path)
+    if response.status != 200:
+        return f"/aws/lambda/{name.rpartition(':function:')[2].partition(':')[0]}", ""
+    configuration = json.loads(body)
+    function, group = configuration["FunctionName"], configuration["LoggingConfig"]["LogGroup"]
+    return group, "" if group == f"/aws/lambda/{function}" else f"/{function}["
 
 
 def _nothing_in(group: str, options: argparse.Namespace) -> str:

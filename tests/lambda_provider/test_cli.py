@@ -205,6 +205,16 @@ def test_logs_prints_what_the_function_printed(cli: Cli, gateway: Any, deploy: A
     )
 
 
+def test_logs_of_a_function_in_a_log_group_that_it_shares(cli: Cli, gateway: Any, deploy: Any) -> None:
+    shared = {"LoggingConfig": {"LogGroup": f"shared-{os.getpid()}"}}
+    name, other, url = deploy(GREET, **shared), deploy(GREET, **shared), ("--endpoint-url", gateway.url)
+    cli("invoke", name, *url, "--payload", '{"name": "you"}')
+    cli("invoke", other, *url, "--payload", '{"name": "nobody"}')
+    result = cli("logs", name, *url)
+    assert "greeting {'name': 'you'}" in result.stdout
+    assert "nobody" not in result.stdout
+
+
 def test_logs_of_a_function_that_never_ran_says_where_it_looked(cli: Cli, gateway: Any) -> None:
     result = cli(
         "logs", "never-ran", "--endpoint-url", gateway.url, "--region", "eu-west-1", "--account", "111111111111"
