@@ -149,6 +149,14 @@ class Telemetry:
             except (UpstreamError, OSError, ServiceUnavailable) as error:
                 logger.warning("logs and metrics are kept until moto is back: %s", error)
 
+    async def forget(self) -> None:
+        """Drop what waits, and what is known of moto's streams; a delivery that is under way ends first."""
+        async with self._delivery:
+            self._streams.clear()
+            self._metrics.clear()
+            self._known.clear()
+            self._bytes = 0
+
     async def stop(self) -> None:
         """Give up on what waits: the logs end with moto."""
         if self._task is not None:
@@ -176,14 +184,6 @@ class Telemetry:
                 "logGroupName": stream.group,
                 "logStreamName": stream.name,
                 # PutLogEvents wants its events in the order of time; lines of one stream may be stamped by two clocks.
-    async def forget(self) -> None:
-        """Drop what waits, and what is known of moto's streams; a delivery that is under way ends first."""
-        async with self._delivery:
-            self._streams.clear()
-            self._metrics.clear()
-            self._known.clear()
-            self._bytes = 0
-
                 "logEvents": [
                     {"timestamp": event.timestamp_ms, "message": event.message}
                     for event in sorted(batch, key=lambda event: event.timestamp_ms)
