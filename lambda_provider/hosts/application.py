@@ -19,7 +19,7 @@ from lambda_provider.hosts.credentials import account_of
 from lambda_provider.hosts.identities import Identities
 from lambda_provider.hosts.internal import Health, InternalRoutes, json_response
 from lambda_provider.hosts.nothing_behind import NothingBehind
-from lambda_provider.hosts.service_invokes import ServiceInvokes
+from lambda_provider.hosts.service_invokes import actions_for_services
 from lambda_provider.hosts.state_routes import StateRoutes
 from lambda_provider.urls.callers import Callers, TestCallers
 from lambda_provider.urls.serving import FunctionUrls
@@ -169,5 +169,5 @@ class HostedLambda:
         token = getattr(self._parts, "service_token", None)
         return InternalRoutes(
             {"health": Health(facts), "operations": operations, "code": code, "state": state.export},
-            {"state": state.take} | ({} if token is None else {"invoke": ServiceInvokes(assembly.provider, token)}),
+            {"state": state.take} | actions_for_services(assembly.provider, token),
         )

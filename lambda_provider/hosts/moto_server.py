@@ -32,6 +32,7 @@ from lambda_provider.hosts.moto_buckets import address_buckets
 from lambda_provider.hosts.moto_callers import account_for
 from lambda_provider.hosts.moto_metrics import match_exactly
 from lambda_provider.hosts.moto_signatures import with_authentication
+from lambda_provider.hosts.services.answers import with_answers
 from lambda_provider.hosts.services.awslambda import stand_in
 from lambda_provider.hosts.services.link import request as current_request
 
@@ -200,7 +201,7 @@ def main(arguments: list[str]) -> None:
     server = make_server(
         "127.0.0.1",
         0,
-        with_authentication(DomainDispatcherApplication(create_reporting_app)),
+        with_answers(with_authentication(DomainDispatcherApplication(create_reporting_app))),
         threaded=True,
         request_handler=MotoHandler,
         fd=listener_fd,

@@ -22,3 +22,8 @@ def check_keys(keys: Iterable[str]) -> None:
         raise InvalidParameterValueException(
             f"Tag keys starting with 'aws:' are reserved for system use: {reserved[0]}"
         )
+
+
+def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags without those that AWS gave, which do not count."""
+    return {key: value for key, value in tags.items() if not key.lower().startswith(RESERVED_PREFIX)}

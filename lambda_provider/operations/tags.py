@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lambda_provider.api import InvalidParameterValueException, LambdaError, ResourceNotFoundException
 from lambda_provider.context import RequestContext
 from lambda_provider.operations.base import Operations
-from lambda_provider.operations.tagging import check_tags
+from lambda_provider.operations.tagging import check_tags, own_tags
 from lambda_provider.store.resources import ResourceTable
 from lambda_provider.validation.names import FunctionId, resolve
 
@@ -36,11 +36,17 @@ class TagOperations(Operations):
             raise InvalidParameterValueException("An error occurred and the request cannot be processed.")
 
         def merged(tags: Mapping[str, str]) -> Mapping[str, str]:
-            result = {**tags, **added}
-            check_tags(result, self.config.resource_tags)
-            return result
+            check_tags({**own_tags(tags), **added}, self.config.resource_tags)
+            return {**tags, **added}
 
         self._change_tags(context, request["Resource"], merged)
+
+    def tag_for_service(self, context: RequestContext, arn: str, added: Mapping[str, str]) -> None:
+        """Add tags that AWS gives, `aws:…`; they do not count. Not an operation of the API.
+
+        Recorded of CloudFormation: cfn_resource, test_adding_tags.
+        """
+        self._change_tags(context, arn, lambda tags: {**tags, **added})
 
     def untag_resource(self, context: RequestContext, request: shapes.UntagResourceRequest) -> None:
         """Take tags away; those that are not there are not an error."""

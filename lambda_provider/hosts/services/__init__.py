@@ -20,6 +20,7 @@ _INSTALLERS: dict[str, str] = {
     "events": "events:install",
     "scheduler": "schedules:install_scheduler",
     "stepfunctions": "stepfunctions:install",
+    "cloudformation": "cloudformation:install",
 }
 _lock = threading.RLock()
 _installed: set[str] = set()
@@ -30,7 +31,7 @@ def install(service: str) -> None:
     with _lock:
         if service == "cloudformation":
             # A stack makes resources of any service.
-            for each in _INSTALLERS:
+            for each in _INSTALLERS.keys() - {service}:
                 install(each)
         if service not in _INSTALLERS or service in _installed:
             return

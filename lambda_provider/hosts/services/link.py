@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _URL, _TOKEN, _FUNCTION_URL = "LAMBDA_PROVIDER_GATEWAY", "LAMBDA_PROVIDER_TOKEN", "LAMBDA_PROVIDER_FUNCTION_ENDPOINT"
 INVOKE_PATH = "/_lambda/invoke/"
+TAG_PATH = "/_lambda/tag/"
 TOKEN = "x-lambda-token"
 KIND = "x-amz-invocation-type"
 SERVICE = "x-lambda-service"
@@ -144,6 +145,15 @@ class Link:
                 response.status, b"", error=found.get("x-amzn-errortype", ""), message=message, request_id=request_id
             )
         return Answer(response.status, response.data, found.get(FUNCTION_ERROR), request_id=request_id)
+
+    def tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        """Give a resource of Lambda tags that only services may give: those that begin with `aws:`."""
+        if not tags:
+            return
+        url = self.way.url + TAG_PATH + quote(arn, safe="")
+        response = self._pool.request("POST", url, body=dump(tags), headers={TOKEN: self.way.token})
+        if response.status >= 300:
+            raise RuntimeError(f"{arn} could not be tagged: {response.data.decode('utf-8', 'replace')}")
 
     def send(self, function_arn: str, event: Any, origin: Origin) -> bool:
         """Hand an event over that nobody waits for. What Lambda refuses is logged, and False."""
