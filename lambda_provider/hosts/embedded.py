@@ -57,7 +57,7 @@ class EmbeddedApplication:
         self._executor = executor
         self._state_dir = state_dir
         self._settings = settings
-        self._url = url.rstrip("/") if url else ""
+        self._url = url or ""
         self._hosted: HostedLambda | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -171,9 +171,13 @@ def make_host(name: str, settings: Mapping[str, str]) -> Any:
 
 
 def url_of(scope: Scope) -> str:
-    """Where the server of a request is reached, with the path that this application is mounted at."""
+    """Where the server of a request is reached, with the path that this application is mounted at.
+
+    The path ends in a slash: routers take `/aws/` for the root of what is mounted at `/aws`, and some redirect from `/aws`.
+    """
     scheme = "https" if scope.get("scheme") in ("https", "wss") else "http"
-    prefix = quote(scope.get("root_path", "").rstrip("/"))
+    root_path = scope.get("root_path", "").rstrip("/")
+    prefix = f"{quote(root_path)}/" if root_path else ""
     server = scope.get("server")
     if server and server[1] and not server[0].endswith(".invalid"):
         name: str = server[0]

@@ -6,20 +6,20 @@ import asyncio
 import contextlib
 import importlib.util
 import os
-import threading
 import secrets
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lambda_provider.host import FunctionCredentials, LogEvent, ServiceUnavailable
+from lambda_provider.hosts.clients import make_client
 from lambda_provider.hosts.activity import ActivityFeed
 from lambda_provider.hosts.credentials import RoleSession, issue_credentials
-from lambda_provider.hosts.clients import make_client
 from lambda_provider.hosts.identities import Identities
 from lambda_provider.hosts.moto_process import MotoProcess
 from lambda_provider.hosts.proxy import MotoProxy
-from lambda_provider.hosts.telemetry import Telemetry
 from lambda_provider.hosts.services.link import Way
+from lambda_provider.hosts.telemetry import Telemetry
 from lambda_provider.hosts.upstream import Upstream
 
 
@@ -43,8 +43,8 @@ class StandaloneHost:
         self.moto.on_report = self.activity.feed
         self.behind = MotoProxy(self.moto, self._upstream, self.telemetry)
         self.identities = Identities(self.moto, self._upstream)
-        self._url = ""
         self.service_token = secrets.token_urlsafe(24)
+        self._url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting: asyncio.Future[None] | None = None
         self._clients: dict[tuple[str, str, str], Any] = {}
@@ -54,8 +54,7 @@ class StandaloneHost:
         """`url` is where the gateway listens. Starts no process."""
         self._url = url
         self._loop = asyncio.get_running_loop()
-
-        self.moto.tell(Way(url, self.service_token, self.function_endpoint_url() or url))
+        self.moto.tell(Way(url.rstrip("/"), self.service_token, self.function_endpoint_url() or url))
 
     async def reachable_at(self, url: str) -> None:
         """The gateway's URL, if `start` was not told it. Before anything needs it."""
@@ -68,6 +67,7 @@ class StandaloneHost:
             with contextlib.suppress(ServiceUnavailable):
                 await self._empty_moto()
         self.identities.forget()
+
     async def stop(self) -> None:
         """End moto, and with it what the other services held. May be called twice."""
         await self.telemetry.stop()
@@ -126,10 +126,6 @@ class StandaloneHost:
         """Record metrics; see `telemetry` for when they are delivered."""
         self._on_loop(self.telemetry.add_metrics, account_id, region, namespace, metrics)
 
-    def _start_moto(self) -> None:
-        self._starting = asyncio.ensure_future(self.moto.ready())
-        # Who needs moto asks for it and gets the error then.
-        self._starting.add_done_callback(lambda done: done.cancelled() or done.exception())
     async def _empty_moto(self) -> None:
         await self.moto.ready()
         headers = [(b"host", b"localhost"), (b"content-length", b"0")]
@@ -141,6 +137,10 @@ class StandaloneHost:
         if response.status != 200:
             raise RuntimeError(f"moto could not be emptied: {answer.decode('utf-8', 'replace')}")
 
+    def _start_moto(self) -> None:
+        self._starting = asyncio.ensure_future(self.moto.ready())
+        # Who needs moto asks for it and gets the error then.
+        self._starting.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _on_loop(self, function: Callable[..., None], *arguments: Any) -> None:
         if self._loop is None:
