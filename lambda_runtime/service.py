@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from lambda_runtime.concurrency import ConcurrencyTracker
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import ServiceStopped, Throttled, VersionFailed, VersionNotDeployed
 from lambda_runtime.event_queue import EventJournal, EventQueue, Outcome, QueuedEvent, RetryPolicy
-from lambda_runtime.executors.base import RuntimeExecutor
+from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
 from lambda_runtime.live_code import look_at
 from lambda_runtime.logs import LogSink
 from lambda_runtime.metrics import Metrics, MetricSink, Series
@@ -79,6 +80,8 @@ class RuntimeService:
         self._undeployable: set[str] = set()
         self._deploying: dict[str, asyncio.Future[None]] = {}
         self._releases: set[asyncio.Task[None]] = set()
+        self._unwanted: set[asyncio.Future[None]] = set()
+        """Preparations that are not waited for any longer."""
         self._shutdowns: set[asyncio.Task[None]] = set()
         """The shutdown phases of environments with extensions; none takes longer than its limit."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -102,7 +105,9 @@ class RuntimeService:
         self._stopped = True
         await self.events.stop()
         self._end_all()
-        await asyncio.gather(*self._shutdowns, return_exceptions=True)
+        for unwanted in self._unwanted:
+            unwanted.cancel()
+        await asyncio.gather(*self._shutdowns, *self._unwanted, return_exceptions=True)
         await asyncio.gather(*self._releases, return_exceptions=True)
         self.metrics.close()
         await self.executor.stop()
@@ -120,6 +125,7 @@ class RuntimeService:
             await self._drain_ended.wait()
         await asyncio.gather(*self._shutdowns, return_exceptions=True)
         await asyncio.gather(*self._releases, return_exceptions=True)
+        self.metrics.flush()
 
     def _end_all(self) -> set[VersionManager]:
         """Begin to end everything; the answer is whose environments have to go."""
@@ -295,7 +301,7 @@ class RuntimeService:
         self._without_runtime.pop(version.arn, None)
         self._undeployable.discard(version.arn)
         try:
-            prepared = await self.executor.prepare(version)
+            prepared = await self._prepared(version)
         except VersionFailed as error:
             if error.code != NO_RUNTIME or self.config.runtime_mismatch == "error":
                 raise
@@ -313,6 +319,21 @@ class RuntimeService:
             self._provisioned_changed,
             self._shutdowns,
         )
+
+    async def _prepared(self, version: FunctionVersion) -> PreparedVersion:
+        """What the executor has prepared. Cancelled, it is given back as soon as it is there."""
+        preparing = asyncio.ensure_future(self.executor.prepare(version))
+        try:
+            return await asyncio.shield(preparing)
+        except asyncio.CancelledError:
+            giving_back = asyncio.ensure_future(self._give_back(preparing))
+            self._unwanted.add(giving_back)
+            giving_back.add_done_callback(self._unwanted.discard)
+            raise
+
+    async def _give_back(self, preparing: asyncio.Future[PreparedVersion]) -> None:
+        with suppress(VersionFailed):
+            await self.executor.release(await preparing)
 
     def count(self, metric: str, version_arn: str, invoked_arn: str, value: float = 1.0) -> None:
         """Count one of AWS's metrics for what was invoked; nothing for a version that is gone. On the service's loop only."""
