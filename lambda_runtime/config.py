@@ -15,6 +15,7 @@ class RuntimeConfig:
     long an environment stays warm without work. `init_timeout_s` is AWS's limit on the init phase of an on-demand environment
     (10 s: lambda/latest/dg/lambda-runtime-environment.md), and `provisioned_init_timeout_s` that of one with
     provisioned concurrency unless the function's own timeout is longer (130 s, the same page).
+    `restore_timeout_s` is AWS's limit on the hooks after the restore of a snapshot (snapstart-runtime-hooks-python.md).
     `provisioning_delay_s` is how long an allocation of provisioned concurrency waits before it begins (AWS: a minute or two).
     `concurrency_limit` is the account's pool in a region, `scaling_rate` how many environments a function may add in ten
     seconds, `requests_per_concurrency` how many synchronous requests a second each unit of concurrency allows, and
@@ -31,6 +32,7 @@ class RuntimeConfig:
     init_timeout_s: float = 10.0
     provisioned_init_timeout_s: float = 130.0
     provisioning_delay_s: float = 0.3
+    restore_timeout_s: float = 10.0
     shutdown_timeout_s: float = 2.0
     concurrency_limit: int = 1000
     scaling_rate: int = 1000

@@ -10,20 +10,28 @@ from typing import Protocol
 
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import EnvironmentNotStarted
-from lambda_runtime.executors.base import ExitStatus, PreparedVersion, RuntimeExecutor, Sandbox, SandboxSpec
+from lambda_runtime.executors.base import (
+    ExitStatus,
+    PreparedVersion,
+    RuntimeExecutor,
+    Sandbox,
+    SandboxSpec,
+    Snapshot,
+)
 from lambda_runtime.extension_side import ExtensionSide
 from lambda_runtime.failures import InitFailure, decoded, error_body, exit_reason, reported_type
 from lambda_runtime.logs import EnvironmentLog, LogSink, new_log_stream
 from lambda_runtime.metrics import Series
 from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog, TextPlatformLog
 from lambda_runtime.reporter import EnvironmentReporter
-from lambda_runtime.runtime_api.connection import RuntimeApiConnection
+from lambda_runtime.runtime_api.connection import Router, RuntimeApiConnection
 from lambda_runtime.runtime_api.extensions import ExtensionsRouter
 from lambda_runtime.runtime_api.routes import Refused, ResponseStream, RuntimeApiRouter
 from lambda_runtime.runtime_api.server import RuntimeApiServer
+from lambda_runtime.snapstart import SnapshotSource, SnapStartSide
 from lambda_runtime.telemetry import AnyPlatformLog
 from lambda_runtime.types import FunctionVersion, InvocationResult
-from lambda_runtime.variables import environment_variables, extension_variables
+from lambda_runtime.variables import SNAP_START, environment_variables, extension_variables
 from lambda_runtime.work import StreamedResponse, Work
 
 UNHANDLED = "Unhandled"
@@ -91,7 +99,9 @@ class ExecutionEnvironment:
         credentials: Callable[[FunctionVersion], Mapping[str, str]],
         initialization_type: str = "on-demand",
         shutdowns: set[asyncio.Task[None]] | None = None,
+        snapshots: SnapshotSource | None = None,
     ) -> None:
+        """With the initialization type `snap-start` it is restored from a snapshot of `snapshots`, or is to become one."""
         self.version = prepared.version
         self.initialization_type = initialization_type
         self.state = State.STARTING
@@ -107,7 +117,12 @@ class ExecutionEnvironment:
         self._credentials = credentials
         self._loop = asyncio.get_running_loop()
         self._shutdowns = set() if shutdowns is None else shutdowns
-        self._server = RuntimeApiServer(RuntimeApiRouter(self, ExtensionsRouter(self._extension_side)))
+        others: Router = ExtensionsRouter(self._extension_side)
+        self._snap_start: SnapStartSide | None = None
+        if initialization_type == SNAP_START:
+            self._snap_start = SnapStartSide(snapshots, lambda: credentials(self.version), others)
+            others = self._snap_start.credentials
+        self._server = RuntimeApiServer(RuntimeApiRouter(self, others))
         self._sandbox: Sandbox | None = None
         self._waiting: RuntimeApiConnection | None = None
         self._work: Work | None = None
@@ -138,13 +153,19 @@ class ExecutionEnvironment:
 
         Raises EnvironmentNotStarted when the machine cannot; the environment is stopped then.
         """
+        restores = self._snap_start is not None and await self._find_snapshot(self._snap_start)
+        if self._is_stopped():
+            return
         self._began = time.monotonic()
         if work is not None:
             self._bind(work, self.version.timeout_s)
             self._reporter.started(work.invocation, self._bound_at)
+        elif restores:
+            self._begin_restore()
         else:
             self._timer = self._loop.call_later(self._init_timeout_s, self._init_timed_out)
-            self._reporter.init_started(self._prepared.runtime_version, self._prepared.warnings)
+            warnings = self._prepared.warnings + (self._snap_start.warnings if self._snap_start is not None else ())
+            self._reporter.init_started(self._prepared.runtime_version, warnings)
         try:
             runtime_api = await self._server.open(self._executor.runtime_api_host())
             spec = SandboxSpec(self.id, runtime_api, self._variables(runtime_api), self._log.output)
@@ -152,7 +173,12 @@ class ExecutionEnvironment:
                 spec.extension_variables = extension_variables(spec.variables)
                 spec.on_extension_output = self._log.extension_output
                 spec.on_extension_exit = self._extensions.group.process_ended
-            sandbox = await self._executor.start_sandbox(self._prepared, spec)
+            if self._snap_start is None:
+                sandbox = await self._executor.start_sandbox(self._prepared, spec)
+            else:
+                sandbox = await self._snap_start.start_sandbox(self._executor, self._prepared, spec)
+                if self._snap_start.makes_snapshot and self._snap_start.snapshot is not None:
+                    self._snap_start.snapshot.taken.add_done_callback(self._snapshot_taken)
         except OSError as error:
             self.stop()
             raise EnvironmentNotStarted(f"cannot start an execution environment: {error}") from error
@@ -296,6 +322,67 @@ class ExecutionEnvironment:
         self._cancel_timer()
         self._loop.call_soon(self._init_failed, failure)
 
+    # --- SnapStart
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What the environment was restored from, or has become."""
+        return self._snap_start.snapshot if self._snap_start is not None else None
+
+    def _is_stopped(self) -> bool:
+        return self.state is State.STOPPED
+
+    async def _find_snapshot(self, side: SnapStartSide) -> bool:
+        try:
+            return await side.find_snapshot()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _snapshot_taken(self, taken: asyncio.Future[str]) -> None:
+        """INIT -> READY, of an environment that takes no work: others start from it."""
+        if self.state not in (State.STARTING, State.INIT) or taken.cancelled():
+            return
+        self._cancel_timer()
+        self._reporter.drain()
+        self._log.end_of_invocation()
+        self._reporter.init_finished((time.monotonic() - self._began) * 1000)
+        self._log.deliver()
+        self.state = State.READY
+        if self._sandbox is not None:
+            self._sandbox.work_ends()
+        self._owner.environment_ready(self)
+
+    def _begin_restore(self) -> None:
+        assert self._snap_start is not None
+        self._snap_start.begin_restore()
+        self._reporter.restore_started(self._prepared.runtime_version)
+        self._timer = self._loop.call_later(self._config.restore_timeout_s, self._restore_timed_out)
+
+    def runtime_may_be_restored(self, connection: RuntimeApiConnection) -> None:
+        """The init phase is over; the restore phase begins, if there is no snapshot in between.
+
+        An init that is a part of an invocation goes on: the time is the invocation's.
+        """
+        side = self._snap_start
+        if side is None or side.restoring or self.state not in (State.STARTING, State.INIT):
+            raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
+        if side.makes_snapshot:
+            self._initialised(connection)
+            return
+        if self._work is None:
+            self._cancel_timer()
+            self._reporter.drain()
+            self._reporter.init_finished((time.monotonic() - self._began) * 1000)
+            self._begin_restore()
+        connection.reply(200, b"", b"")
+
+    def restore_failed(self, body: bytes, error_type: str | None) -> None:
+        self.init_failed(body, error_type or "Runtime.AfterRestoreError")
+
+    def _restore_timed_out(self) -> None:
+        self._init_failed(InitFailure(TIMED_OUT, b"", "timeout"))
+
     # --- init
 
     def _variables(self, runtime_api: str) -> dict[str, str]:
@@ -303,11 +390,17 @@ class ExecutionEnvironment:
             self.version,
             runtime_api=runtime_api,
             log_stream=self._log.stream,
-            credentials=self._credentials(self.version),
+            credentials=self._credential_variables(runtime_api),
             executor_variables=self._prepared.variables,
             endpoint_url=self._config.current_endpoint_url(),
             initialization_type=self.initialization_type,
         )
+
+    def _credential_variables(self, runtime_api: str) -> Mapping[str, str]:
+        # SDKs take them from addresses of the machine itself only; another executor's listener may have another.
+        if self._snap_start is not None and runtime_api.startswith("127."):
+            return self._snap_start.credentials.variables(runtime_api)
+        return self._credentials(self.version)
 
     @property
     def _init_timeout_s(self) -> float:
@@ -323,6 +416,9 @@ class ExecutionEnvironment:
         self._init_duration_ms = (time.monotonic() - self._began) * 1000
         if self._extensions is not None:
             self._extensions.initialised(self._init_duration_ms, self._phase)
+        if self._snap_start is not None and self._snap_start.restoring:
+            self._init_duration_ms = None
+            self._reporter.restored(self._snap_start.restored())
         self._reporter.drain()
         if self._work is None:
             if self._sandbox is not None:
@@ -348,7 +444,12 @@ class ExecutionEnvironment:
         self._log.end_of_invocation()
         if self._extensions is not None:
             self._extensions.write_states()
-        self._reporter.init_failed((time.monotonic() - self._began) * 1000, self._phase, failure)
+        if self._snap_start is not None and self._snap_start.restoring:
+            error = failure.error_type if failure.status == "error" else None
+            self._reporter.restored(self._snap_start.restore_ms, failure.status, error)
+            failure = self._snap_start.failure(failure)
+        else:
+            self._reporter.init_failed((time.monotonic() - self._began) * 1000, self._phase, failure)
         if self._work is not None:
             self._init_duration_ms = None
             self._fail(self._work, failure.error_type, failure.payload)
@@ -432,6 +533,8 @@ class ExecutionEnvironment:
             work.invocation.trace_header,
             work.invocation.tenant_id,
         )
+        if self._snap_start is not None:
+            self._reporter.due = self._snap_start.add_to(self._reporter.due)
         self._init_duration_ms = None
         if self.state is State.BUSY:
             self.state = State.FINISHING

@@ -23,6 +23,18 @@ class EnvironmentNotStarted(RuntimeServiceError):
     """The machine could not start an execution environment; the message says what failed."""
 
 
+class SnapStartFailed(RuntimeServiceError):
+    """A hook after the restore of a snapshot failed; the function's log says how."""
+
+
+class SnapStartTimedOut(SnapStartFailed):
+    """The runtime was not restored within the limit."""
+
+
+class SnapshotNotRegenerated(RuntimeServiceError):
+    """The snapshot of a version was lost, and making it again failed; the next invoke tries again."""
+
+
 class Throttled(RuntimeServiceError):
     """No environment may run now; `reason` is a value of the model's ThrottleReason.
 

@@ -7,6 +7,7 @@ import binascii
 import json
 from dataclasses import dataclass
 
+from lambda_runtime.errors import RuntimeServiceError
 from lambda_runtime.executors.base import ExitStatus
 
 
@@ -17,6 +18,10 @@ class InitFailure:
     error_type: str
     payload: bytes
     status: str = "error"
+    error: RuntimeServiceError | None = None
+    """What the caller gets instead of the payload, because the environment could not be restored from a snapshot."""
+    lost: bool = False
+    """The snapshot has ended: another environment can be had from the next one."""
 
 
 def exit_reason(status: ExitStatus) -> str:

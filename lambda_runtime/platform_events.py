@@ -31,6 +31,10 @@ class InvokeReport:
     error_type: str | None = None
     trace_header: str | None = None
     tenant_id: str | None = None
+    restore_duration_ms: float | None = None
+    """How long it took to start the environment from a snapshot, if it was for this invocation."""
+    restored_in_ms: float = 0.0
+    """The part of that in which the runtime was loaded and ran its hooks: it is billed."""
 
     def with_memory(self, max_memory_mib: int | None) -> InvokeReport:
         """The same report, with what the sandbox measured."""
@@ -46,6 +50,9 @@ class InvokeReport:
         }
         if self.init_duration_ms is not None:
             found["initDurationMs"] = round(self.init_duration_ms, 3)
+        if self.restore_duration_ms is not None:
+            found["restoreDurationMs"] = round(self.restore_duration_ms, 3)
+            found["billedRestoreDurationMs"] = self.billed_restore_ms
         return found
 
     @property
@@ -55,8 +62,16 @@ class InvokeReport:
 
     @property
     def billed_duration_ms(self) -> int:
-        """Whole milliseconds, rounded up; the init phase is billed too (since August 2025 for every package type)."""
-        return math.ceil(self.duration_ms + (self.init_duration_ms or 0))
+        """Whole milliseconds, rounded up; the init phase is billed too (since August 2025 for every package type).
+
+        So are the hooks after a restore: https://docs.aws.amazon.com/lambda/latest/dg/snapstart-monitoring.html.
+        """
+        return math.ceil(self.duration_ms + (self.init_duration_ms or 0)) + self.billed_restore_ms
+
+    @property
+    def billed_restore_ms(self) -> int:
+        """Whole milliseconds of the restore that are billed."""
+        return math.ceil(self.restored_in_ms)
 
 
 def timestamp(moment: float) -> str:
@@ -72,6 +87,15 @@ class TextPlatformLog:
 
     def init_report(self, moment: float, duration_ms: float, phase: str, status: str, error: str | None) -> str | None:
         text = f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}\tStatus: {status}"
+        return f"{text}\tError Type: {error}\n" if error else text + "\n"
+
+    def restore_started(self, moment: float, runtime_version: str, runtime_arn: str, version: str) -> str | None:
+        return f"RESTORE_START Runtime Version: {runtime_version}\tRuntime Version ARN: {runtime_arn}\n"
+
+    def restored(self, moment: float, duration_ms: float, status: str, error: str | None) -> str | None:
+        text = f"RESTORE_REPORT Restore Duration: {duration_ms:.2f} ms"
+        if status != "success":
+            text += f"\tStatus: {status}"
         return f"{text}\tError Type: {error}\n" if error else text + "\n"
 
     def start(
@@ -98,6 +122,9 @@ class TextPlatformLog:
         ]
         if report.init_duration_ms is not None:
             parts.append(f"Init Duration: {report.init_duration_ms:.2f} ms")
+        if report.restore_duration_ms is not None:
+            parts.append(f"Restore Duration: {report.restore_duration_ms:.2f} ms")
+            parts.append(f"Billed Restore Duration: {report.billed_restore_ms} ms")
         if report.status != "success" and not report.handler_failed:
             parts.append(f"Status: {report.status}")
             if report.error_type:
@@ -148,6 +175,14 @@ class JsonPlatformLog:
             record["errorType"] = error
         return self._event("INFO", moment, "platform.initReport", record)
 
+    def restore_started(self, moment: float, runtime_version: str, runtime_arn: str, version: str) -> str | None:
+        record = {"runtimeVersion": runtime_version, "runtimeVersionArn": runtime_arn, "functionVersion": version}
+        return self._event("INFO", moment, "platform.restoreStart", record)
+
+    def restored(self, moment: float, duration_ms: float, status: str, error: str | None) -> str | None:
+        level = "INFO" if status == "success" else "WARN"
+        return self._event(level, moment, "platform.restoreReport", restore_record(duration_ms, status, error))
+
     def start(
         self, moment: float, request_id: str, version: str, trace_header: str | None, tenant_id: str | None = None
     ) -> str | None:
@@ -187,6 +222,12 @@ class JsonPlatformLog:
     def subscription(self, moment: float, api: str, name: str, types: Sequence[str]) -> str | None:
         record = {"name": name, "state": "Subscribed", "types": list(types)}
         return self._event("INFO", moment, f"platform.{api}Subscription", record)
+
+
+def restore_record(duration_ms: float, status: str, error: str | None) -> dict[str, Any]:
+    """The record of `platform.restoreReport`."""
+    outcome = {"status": status, **({"errorType": error} if error else {})}
+    return {**outcome, "metrics": {"durationMs": round(duration_ms, 3)}}
 
 
 def extension_record(name: str, state: str, events: Sequence[str], error: str | None) -> dict[str, Any]:

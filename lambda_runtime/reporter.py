@@ -47,6 +47,22 @@ class EnvironmentReporter:
         error = failure.error_type if failure.status == "error" else None
         self._log.write(self.platform.init_report(time.time(), duration_ms, phase, failure.status, error))
 
+    # --- SnapStart
+
+    def init_finished(self, duration_ms: float) -> None:
+        """INIT_REPORT of an init that does not belong to an invocation: it was for a snapshot."""
+        self._log.write(self.platform.init_report(time.time(), duration_ms, "init", "success", None))
+
+    def restore_started(self, runtime_version: str) -> None:
+        """RESTORE_START."""
+        arn, number = self._version.runtime_version_arn, self._version.version
+        self._log.write(self.platform.restore_started(time.time(), runtime_version, arn, number))
+
+    def restored(self, duration_ms: float, status: str = "success", error_type: str | None = None) -> None:
+        """RESTORE_REPORT, however the restore ended."""
+        self.drain()
+        self._log.write(self.platform.restored(time.time(), duration_ms, status, error_type))
+
     # --- an invocation
 
     def started(self, invocation: Invocation, moment: float) -> None:

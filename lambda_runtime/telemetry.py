@@ -18,6 +18,7 @@ from lambda_runtime.platform_events import (
     PlatformLog,
     extension_record,
     of_tenant,
+    restore_record,
     timestamp,
     tracing,
 )
@@ -55,6 +56,7 @@ class TelemetryPlatformLog:
         self._produced_bytes: int | None = None
         self._runtime_done = ""
         self._initialised = False
+        self._init_reported = False
 
     def __getattr__(self, name: str) -> Any:
         """Lines of which no event is made."""
@@ -109,10 +111,20 @@ class TelemetryPlatformLog:
         return self._inner.init_start(moment, runtime_version, runtime_arn, version)
 
     def init_report(self, moment: float, duration_ms: float, phase: str, status: str, error: str | None) -> str | None:
-        if not self._initialised:
-            self.runtime_initialised(moment, phase, status, error)
+        self.runtime_initialised(moment, phase, status, error)
         self.initialised(moment, duration_ms, phase, status, error)
         return self._inner.init_report(moment, duration_ms, phase, status, error)
+
+    def restore_started(self, moment: float, runtime_version: str, runtime_arn: str, version: str) -> str | None:
+        self._emit(moment, "platform.restoreStart", self._instance(runtime_version, runtime_arn))
+        return self._inner.restore_started(moment, runtime_version, runtime_arn, version)
+
+    def restored(self, moment: float, duration_ms: float, status: str, error: str | None) -> str | None:
+        report = restore_record(duration_ms, status, error)
+        outcome = {name: value for name, value in report.items() if name != "metrics"}
+        self._emit(moment, "platform.restoreRuntimeDone", outcome)
+        self._emit(moment, "platform.restoreReport", report)
+        return self._inner.restored(moment, duration_ms, status, error)
 
     def start(
         self, moment: float, request_id: str, version: str, trace_header: str | None, tenant_id: str | None = None
@@ -159,7 +171,9 @@ class TelemetryPlatformLog:
     # --- what only subscribers get to know
 
     def runtime_initialised(self, moment: float, phase: str, status: str = "success", error: str | None = None) -> None:
-        """The runtime asked for its first event, or never will: platform.initRuntimeDone."""
+        """The runtime asked for its first event, or never will: platform.initRuntimeDone, once."""
+        if self._initialised:
+            return
         self._initialised = True
         record = {"initializationType": self._initialization_type, "phase": phase, "status": status}
         if error:
@@ -169,7 +183,10 @@ class TelemetryPlatformLog:
     def initialised(
         self, moment: float, duration_ms: float, phase: str, status: str = "success", error: str | None = None
     ) -> None:
-        """The runtime and all extensions are ready, or will never be: platform.initReport."""
+        """The runtime and all extensions are ready, or will never be: platform.initReport, once."""
+        if self._init_reported:
+            return
+        self._init_reported = True
         record: dict[str, Any] = {
             "initializationType": self._initialization_type,
             "phase": phase,
@@ -204,16 +221,6 @@ class TelemetryPlatformLog:
         item = ("platform.runtimeDone", _with_trace(record, report.trace_header))
         old = ("platform.runtimeDone", {"requestId": report.request_id, "status": status})
         self._tell(Event("platform", moment, item, old, RUNTIME_DONE_SINCE))
-
-    def restore_started(self, moment: float, runtime_version: str, runtime_arn: str) -> None:
-        """An environment is made from a snapshot: platform.restoreStart."""
-        self._emit(moment, "platform.restoreStart", self._instance(runtime_version, runtime_arn))
-
-    def restored(self, moment: float, duration_ms: float, status: str = "success", error: str | None = None) -> None:
-        """It is ready, or failed to be: platform.restoreRuntimeDone and platform.restoreReport."""
-        record: dict[str, Any] = {"status": status, **({"errorType": error} if error else {})}
-        self._emit(moment, "platform.restoreRuntimeDone", record)
-        self._emit(moment, "platform.restoreReport", {**record, "metrics": {"durationMs": round(duration_ms, 3)}})
 
     def output(self, stream: str, entries: Sequence[LogEntry]) -> None:
         """The function or an extension (`stream`) wrote something."""

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from lambda_runtime.types import FunctionVersion
 
 XRAY_DAEMON_PORT = 2000
+SNAP_START = "snap-start"
+"""The initialization type of environments of versions with SnapStart."""
 
 _OF_THE_RUNTIME = frozenset(
     {
@@ -48,6 +50,9 @@ def environment_variables(
 ) -> dict[str, str]:
     """Everything that the processes of an environment see, and nothing else.
 
+    Those with SnapStart do not see where their log is
+    (https://docs.aws.amazon.com/lambda/latest/dg/snapstart-monitoring.html).
+
     A function's own variables win over those of the executor (PATH, LD_LIBRARY_PATH, …) and over `AWS_ENDPOINT_URL`, but the
     reserved ones are AWS's: the control plane refuses them in a configuration.
     """
@@ -81,6 +86,8 @@ def environment_variables(
             **credentials,
         }
     )
+    if initialization_type == SNAP_START:
+        del variables["AWS_LAMBDA_LOG_GROUP_NAME"], variables["AWS_LAMBDA_LOG_STREAM_NAME"]
     variables.setdefault("LAMBDA_TASK_ROOT", "/var/task")
     variables.setdefault("LAMBDA_RUNTIME_DIR", "/var/runtime")
     if version.runtime and not version.runtime.startswith("provided"):

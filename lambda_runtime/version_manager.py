@@ -8,16 +8,19 @@ from collections.abc import Callable, Mapping
 
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.environment import EnvironmentOwner, ExecutionEnvironment, State
-from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped
+from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped, SnapshotNotRegenerated
 from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
 from lambda_runtime.failures import InitFailure
 from lambda_runtime.logs import LogSink
 from lambda_runtime.metrics import Series
 from lambda_runtime.provisioned import INITIALIZATION_TYPE, ProvisionedEnvironments
 from lambda_runtime.scaling import FunctionScaling
+from lambda_runtime.snapstart import Snapshots, obstacle_of
 from lambda_runtime.types import FunctionVersion
+from lambda_runtime.variables import SNAP_START
 from lambda_runtime.work import Work
 
+ON_DEMAND = "on-demand"
 _FINISHING_GRACE_S = 0.02
 """How long an invocation waits for an environment that has just answered and will ask for the next one in a moment. A caller
 that invokes one after the other would else start a second environment, because its next request can be here first."""
@@ -74,6 +77,10 @@ class VersionManager:
         self._drained = False
         self._idle_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.snapshots: Snapshots | None = None
+        """Where its environments start from, if it has SnapStart."""
+        if self.version.snap_start:
+            self.snapshots = Snapshots(self._new_snapshot_environment, obstacle_of(executor, prepared))
         self.provisioned = ProvisionedEnvironments(
             self._new_provisioned, config.provisioning_delay_s, self._provisioned_changed, self._start_environment
         )
@@ -181,7 +188,11 @@ class VersionManager:
     def environment_init_failed(self, environment: ExecutionEnvironment, failure: InitFailure) -> None:
         # AWS repeats a failed init phase as a part of the invocation that it was started for, and reports that one's outcome:
         # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib
-        if self._pending:
+        if failure.lost:
+            self._start_missing()
+        elif self._pending and failure.error is not None:
+            self._pending.popleft().fail(failure.error)
+        elif self._pending:
             self._start_environment(self._pending.popleft())
 
     def environment_stopped(self, environment: ExecutionEnvironment) -> None:
@@ -224,6 +235,18 @@ class VersionManager:
             self._shutdowns,
         )
 
+    def _new_snapshot_environment(self, owner: EnvironmentOwner) -> ExecutionEnvironment:
+        return ExecutionEnvironment(
+            self.prepared,
+            self._executor,
+            self._config,
+            owner,
+            self._log_sink,
+            self._credentials,
+            SNAP_START,
+            self._shutdowns,
+        )
+
     def _provisioned_changed(self) -> None:
         self._on_provisioned(self)
         self._check_drained()
@@ -236,7 +259,9 @@ class VersionManager:
             self,
             self._log_sink,
             self._credentials,
-            shutdowns=self._shutdowns,
+            ON_DEMAND if self.snapshots is None else SNAP_START,
+            self._shutdowns,
+            self.snapshots,
         )
         self.environments.add(environment)
         self._scaling.started(for_tenant=self._tenant_id is not None)
@@ -250,7 +275,7 @@ class VersionManager:
     async def _run_start(self, environment: ExecutionEnvironment, work: Work | None) -> None:
         try:
             await environment.start(work)
-        except EnvironmentNotStarted as error:
+        except (EnvironmentNotStarted, SnapshotNotRegenerated) as error:
             if work is None and self._pending:
                 self._pending.popleft().fail(error)
 
@@ -276,4 +301,6 @@ class VersionManager:
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
                 self._idle_timer = None
+            if self.snapshots is not None:
+                self.snapshots.stop()
             self._on_drained(self)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lambda_runtime.types import FunctionVersion
 
@@ -117,6 +117,23 @@ class Sandbox(Protocol):
         ...
 
 
+class Snapshot(Protocol):
+    """An initialised runtime that goes on in any number of sandboxes, each from the moment at which the snapshot was taken."""
+
+    taken: asyncio.Future[str]
+    """Done when the runtime has initialised and waits to be restored, with an empty text; or with the reason why what runs in it
+    cannot be had more than once: `it has a thread running`. Cancelled when it ends before."""
+    alive: bool
+    """False when its process has ended."""
+
+    async def start_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        """Restore the runtime in a sandbox of its own, with the variables of `spec`, and /tmp as it was.
+
+        As `RuntimeExecutor.start_sandbox` otherwise. Its end is that of all its sandboxes.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class PreparedVersion:
     """A version that can be started: its code is unpacked, its interpreter found.
@@ -130,6 +147,8 @@ class PreparedVersion:
     warnings: tuple[str, ...] = ()
     content: object = None
     """What `lambda_runtime.live_code.look_at` found in the version's `code_folder`, if it has one, before it was taken over."""
+    snapshot_obstacle: str = ""
+    """Why a `SnapshotExecutor` cannot make a snapshot of this version."""
     runtime_version: str = ""
     """For the INIT_START line: `python:3.12.v1` and the like."""
     extensions: tuple[str, ...] = ()
@@ -138,6 +157,18 @@ class PreparedVersion:
     An executor of container images finds them in the image. Its sandboxes run the runtime as the image's entry point says and
     the extensions beside it in the same container; where holding the runtime back is not possible, `start_runtime` does nothing.
     """
+
+
+@runtime_checkable
+class SnapshotExecutor(Protocol):
+    """An executor that can also make snapshots, for versions with SnapStart whose `snapshot_obstacle` is empty."""
+
+    async def start_snapshot(self, prepared: PreparedVersion, spec: SandboxSpec) -> tuple[Sandbox, Snapshot]:
+        """Start a sandbox, as `start_sandbox` does, whose runtime becomes a snapshot when it has initialised.
+
+        Killing the sandbox ends the snapshot.
+        """
+        ...
 
 
 class RuntimeExecutor(Protocol):

@@ -79,6 +79,14 @@ class RuntimeEvents(Protocol):
         """`POST init/error`."""
         ...
 
+    def runtime_may_be_restored(self, connection: RuntimeApiConnection) -> None:
+        """`GET restore/next`: the runtime of a version with SnapStart is initialised; answered when it is restored."""
+        ...
+
+    def restore_failed(self, body: bytes, error_type: str | None) -> None:
+        """`POST restore/error`: a hook after the restore failed."""
+        ...
+
 
 class RuntimeApiRouter:
     """Makes the exchange for each request of one environment; `others` those for requests that are not of the Runtime API."""
@@ -96,11 +104,15 @@ class RuntimeApiRouter:
         if name == b"invocation/next":
             if method != b"GET":
                 return _Refusal(connection, _WRONG_METHOD)
-            return _Next(connection, self._events)
+            return _Next(connection, self._events, self._events.runtime_waits)
+        if name == b"restore/next" and method == b"GET":
+            return _Next(connection, self._events, self._events.runtime_may_be_restored)
         if method != b"POST":
             return _Refusal(connection, _WRONG_METHOD if name == b"init/error" else _NOT_FOUND)
         if name == b"init/error":
             return _Post(connection, headers, self._init_error, None)
+        if name == b"restore/error":
+            return _Post(connection, headers, self._restore_error, None)
         parts = name.split(b"/")
         if len(parts) == 3 and parts[0] == b"invocation":
             request_id = parts[1]
@@ -118,6 +130,9 @@ class RuntimeApiRouter:
 
     def _init_error(self, body: bytes, headers: Headers) -> None:
         self._events.init_failed(body, _text(headers.get(ERROR_TYPE_HEADER)))
+
+    def _restore_error(self, body: bytes, headers: Headers) -> None:
+        self._events.restore_failed(body, _text(headers.get(ERROR_TYPE_HEADER)))
 
     def _response(self, request_id: bytes) -> Callable[[bytes, Headers], None]:
         return lambda body, headers: self._events.runtime_responded(request_id, body, headers.get(b"content-type"))
@@ -159,13 +174,19 @@ class _Refusal:
 
 
 class _Next:
-    """`GET next`: answered by the environment when there is work."""
+    """`GET invocation/next` and `GET restore/next`: answered by the environment when there is work, or it is restored."""
 
-    __slots__ = ("_connection", "_ended", "_events")
+    __slots__ = ("_connection", "_ended", "_events", "_wait")
 
-    def __init__(self, connection: RuntimeApiConnection, events: RuntimeEvents) -> None:
+    def __init__(
+        self,
+        connection: RuntimeApiConnection,
+        events: RuntimeEvents,
+        wait: Callable[[RuntimeApiConnection], None],
+    ) -> None:
         self._connection = connection
         self._events = events
+        self._wait = wait
         self._ended = False
 
     def body(self, chunk: bytes) -> None:
@@ -174,7 +195,7 @@ class _Next:
     def end(self, trailers: Trailers) -> None:
         self._ended = True
         try:
-            self._events.runtime_waits(self._connection)
+            self._wait(self._connection)
         except Refused as refused:
             self._connection.reply(refused.status, b"", refused.body)
 

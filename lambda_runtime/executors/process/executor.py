@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import random
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import VersionFailed
-from lambda_runtime.executors.base import Capability, PreparedVersion, Sandbox, SandboxSpec
+from lambda_runtime.executors.base import Capability, PreparedVersion, Sandbox, SandboxSpec, Snapshot
 from lambda_runtime.executors.process import layout
 from lambda_runtime.executors.process.capabilities import describe, why_not_isolated
 from lambda_runtime.executors.process.code_cache import CodeCache
@@ -25,16 +26,13 @@ from lambda_runtime.executors.process.freezer import Freezer
 from lambda_runtime.executors.process.host import HostIds
 from lambda_runtime.executors.process.interpreters import Interpreter, Interpreters
 from lambda_runtime.executors.process.memory import MemoryWatch
-from lambda_runtime.executors.process.sandbox import Watchers
+from lambda_runtime.executors.process.sandbox import ProcessSandbox, Watchers
+from lambda_runtime.executors.process.snapshot import ProcessSnapshot
 from lambda_runtime.scratch import Scratch, remove_abandoned
 from lambda_runtime.types import FunctionVersion
 
 _FORK_SAFE = frozenset({"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"})
 """Python's own variables that a forked interpreter can still follow; with any other one, a fresh interpreter is started."""
-_NO_SNAP_START = (
-    "SnapStart has no effect here: every environment of this version is initialised by itself, and runtime hooks "
-    "(before snapshot, after restore) do not run."
-)
 _ADDRESSES = 64 << 16
 """Loopback addresses of environments with extensions: 127.64.0.0 to 127.127.255.255."""
 
@@ -136,10 +134,10 @@ class ProcessExecutor:
             await asyncio.to_thread(cache.release, code)
             raise
         places = layout.Places() if server.isolated else self._plain_places(interpreter, code, layers)
-        return PreparedProcessVersion(
+        prepared = PreparedProcessVersion(
             version,
             variables=layout.variables(version.runtime, interpreter, places),
-            warnings=tuple(each for each in (warning, _NO_SNAP_START if version.snap_start else "") if each),
+            warnings=(warning,) if warning else (),
             content=content,
             runtime_version=_runtime_version(version.runtime),
             interpreter=interpreter,
@@ -149,6 +147,19 @@ class ProcessExecutor:
             program=self._program(version, interpreter, places, code, layers, isolated=server.isolated),
             extensions=cache.files(layers, "extensions"),
         )
+        prepared.snapshot_obstacle = self._snapshot_obstacle(prepared)
+        return prepared
+
+    def _snapshot_obstacle(self, prepared: PreparedProcessVersion) -> str:
+        if prepared.interpreter is None or prepared.interpreter.family != "python":
+            return "only Python processes can be restored here"
+        if prepared.extensions:
+            return "its external extensions are processes of their own"
+        if _command(prepared, {**prepared.variables, **prepared.version.environment}) is not None:
+            return "its environment variables need an interpreter that is started anew"
+        if self._config.settings.get("LAMBDA_PYTHON_CLIENT") == "compiled":
+            return "with LAMBDA_PYTHON_CLIENT=compiled runtimes stay connected to where they began"
+        return ""
 
     async def release(self, prepared: PreparedVersion) -> None:
         """Give up the unpacked code; environments that still run keep it until they end."""
@@ -160,7 +171,26 @@ class ProcessExecutor:
     async def start_sandbox(self, prepared: PreparedVersion, spec: SandboxSpec) -> Sandbox:
         """Fork an environment. Raises OSError when the machine cannot."""
         assert isinstance(prepared, PreparedProcessVersion)
+        return await self._fork(await self._server(prepared.interpreter), prepared, spec)
+
+    async def start_snapshot(self, prepared: PreparedVersion, spec: SandboxSpec) -> tuple[Sandbox, Snapshot]:
+        """Fork an environment whose runtime becomes a snapshot. Raises OSError when the machine cannot."""
+        assert isinstance(prepared, PreparedProcessVersion)
         server = await self._server(prepared.interpreter)
+        occupy = functools.partial(self._occupy, server, prepared)
+        snapshot = ProcessSnapshot(occupy, server.custody(prepared.version.memory_mib), server.limits)
+        try:
+            sandbox = await self._fork(server, prepared, spec, snapshot)
+        except BaseException:
+            snapshot.close()
+            raise
+        snapshot.host_id = sandbox.host_id
+        return sandbox, snapshot
+
+    def _occupy(
+        self, server: ForkServer, prepared: PreparedProcessVersion, spec: SandboxSpec
+    ) -> tuple[dict[str, str], Callable[[], None]]:
+        """The variables of a process in a new environment, and what to call when nothing of that is left."""
         cache = self._running_cache()
         variables = {
             **spec.variables,
@@ -171,12 +201,6 @@ class ProcessExecutor:
         if not server.isolated:
             private = Path(tempfile.mkdtemp(prefix="env-", dir=self._running_scratch().directory("tmp")))
             variables.setdefault("TMPDIR", str(private))
-        address, hosts = "127.0.0.1", None
-        if prepared.extensions and server.isolated:
-            # The network is the machine's, so environments of one function would fight for the ports of their extensions.
-            number = next(self._addresses) % _ADDRESSES
-            address = f"127.{64 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
-            hosts = layout.hosts(address)
         loop = asyncio.get_running_loop()
 
         def clean_up() -> None:
@@ -190,6 +214,22 @@ class ProcessExecutor:
 
         for name in (prepared.code, prepared.layers):
             cache.add_user(name)
+        return variables, on_exit
+
+    async def _fork(
+        self,
+        server: ForkServer,
+        prepared: PreparedProcessVersion,
+        spec: SandboxSpec,
+        snapshot: ProcessSnapshot | None = None,
+    ) -> ProcessSandbox:
+        variables, on_exit = self._occupy(server, prepared, spec)
+        address, hosts = "127.0.0.1", None
+        if prepared.extensions and server.isolated:
+            # The network is the machine's, so environments of one function would fight for the ports of their extensions.
+            number = next(self._addresses) % _ADDRESSES
+            address = f"127.{64 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+            hosts = layout.hosts(address)
         request = {
             "start": spec.environment_id,
             "code": prepared.code,
@@ -205,7 +245,7 @@ class ProcessExecutor:
             "hosts": hosts,
         }
         memory_mib = prepared.version.memory_mib
-        return await server.start(request, spec, on_exit, memory_mib=memory_mib, address=address)
+        return await server.start(request, spec, on_exit, memory_mib=memory_mib, address=address, snapshot=snapshot)
 
     async def _server(self, interpreter: Interpreter | None) -> ForkServer:
         """The zygote of an interpreter, started if there is none (or it died); concurrent callers share one start."""

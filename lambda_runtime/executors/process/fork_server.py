@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import array
 import asyncio
-import collections
 import json
 import logging
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
-from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT, counts_processes_by_namespace
+from lambda_runtime.executors.process.host import (
+    LIMITS,
+    PROCESS_LIMIT,
+    SNAPSHOT_PROCESS_LIMIT,
+    counts_processes_by_namespace,
+)
 from lambda_runtime.executors.process.layout import HERE
+from lambda_runtime.executors.process.outbox import Outbox, Passed
 from lambda_runtime.executors.process.sandbox import Custody, ExtensionProcesses, OutputPipe, ProcessSandbox, Watchers
+from lambda_runtime.executors.process.snapshot import ProcessSnapshot
 
 _LOG = logging.getLogger(__name__)
 _BUFFER_BYTES = 1 << 20
@@ -52,6 +57,7 @@ class ForkServer:
         self._own_pid_namespace = self.isolated and plan["host_ids"] is None
         limited = plan["host_ids"] is not None or (self.isolated and counts_processes_by_namespace())
         self.limits = {**LIMITS, **PROCESS_LIMIT} if limited else LIMITS
+        self._snapshot_limits = {**LIMITS, **SNAPSHOT_PROCESS_LIMIT} if limited else LIMITS
         self._loop = asyncio.get_running_loop()
         self._process = process
         self._connection = connection
@@ -59,8 +65,7 @@ class ForkServer:
         self._pending: dict[str, asyncio.Future[None]] = {}
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
-        self._outbox: collections.deque[tuple[bytes, Sequence[OutputPipe]]] = collections.deque()
-        self._writing = False
+        self._outbox = Outbox(self._loop, connection, self._close)
         self._loop.add_reader(connection.fileno(), self._read)
 
     @classmethod
@@ -105,10 +110,12 @@ class ForkServer:
         *,
         memory_mib: int,
         address: str = "127.0.0.1",
+        snapshot: ProcessSnapshot | None = None,
     ) -> ProcessSandbox:
         """Fork an environment. Raises OSError if that failed; cancelled, the environment ends at once.
 
-        `on_exit` is called when nothing of it is left. `address` is that of listeners inside.
+        `on_exit` is called when nothing of it is left. `address` is that of listeners inside. Its runtime becomes `snapshot`, if
+        there is one.
         """
         environment_id = request["start"]
         pipe = OutputPipe(self._loop, spec.on_output)
@@ -116,11 +123,13 @@ class ForkServer:
         if request["extensions"]:
             pipes.append(OutputPipe(self._loop, spec.on_extension_output))
             extensions = ExtensionProcesses(pipes[1], spec.on_extension_exit, address)
-        custody = Custody(memory_mib, self.isolated, self._watchers)
+        custody = self.custody(memory_mib)
+        if snapshot is not None:
+            request = {**request, "snapshot": True, "limits": self._snapshot_limits}
         sandbox = ProcessSandbox(environment_id, pipe, self._signal, on_exit, self._find_runtime, custody, extensions)
         self._sandboxes[environment_id] = sandbox
         started = self._pending[environment_id] = self._loop.create_future()
-        self._send(request, *pipes)
+        self._send(request, *pipes, *([] if snapshot is None else [snapshot]))
         try:
             await started
         except asyncio.CancelledError:
@@ -151,32 +160,12 @@ class ForkServer:
         if self.alive:
             self._send({name: environment_id})
 
-    def _send(self, message: Mapping[str, Any], *pipes: OutputPipe) -> None:
-        self._outbox.append((json.dumps(message).encode(), pipes))
-        if not self._writing:
-            self._flush()
+    def custody(self, memory_mib: int) -> Custody:
+        """What holds for an environment with so much memory."""
+        return Custody(memory_mib, self.isolated, self._watchers)
 
-    def _flush(self) -> None:
-        while self._outbox:
-            data, pipes = self._outbox[0]
-            ends = array.array("i", [pipe.write_end for pipe in pipes])
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, ends)] if pipes else []
-            try:
-                self._connection.sendmsg([data], rights)
-            except BlockingIOError:
-                if not self._writing:
-                    self._writing = True
-                    self._loop.add_writer(self._connection.fileno(), self._flush)
-                return
-            except OSError:
-                self._close()
-                return
-            self._outbox.popleft()
-            for pipe in pipes:
-                pipe.close_write_end()
-        if self._writing:
-            self._writing = False
-            self._loop.remove_writer(self._connection.fileno())
+    def _send(self, message: Mapping[str, Any], *passed: Passed) -> None:
+        self._outbox.send(json.dumps(message).encode(), *passed)
 
     def _read(self) -> None:
         while self.alive:
@@ -228,9 +217,8 @@ class ForkServer:
         self.alive = False
         descriptor = self._connection.fileno()
         self._loop.remove_reader(descriptor)
-        self._loop.remove_writer(descriptor)
+        self._outbox.close()
         self._connection.close()
-        self._outbox.clear()
         if not self._ready.done():
             self._ready.set_exception(ZygoteFailed("the zygote ended while it started"))
         for environment_id in list(self._sandboxes):

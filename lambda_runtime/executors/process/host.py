@@ -25,6 +25,9 @@ PROCESS_LIMIT = {"RLIMIT_NPROC": (742, 742)}
 """Counted for each user, so only for environments that have one of their own, or where the kernel counts for each user namespace
 (Linux 5.14)."""
 
+SNAPSHOT_PROCESS_LIMIT = {"RLIMIT_NPROC": (742, 8192)}
+"""For the process of a snapshot, whose environments count together where they are one user; each has its own limit besides."""
+
 
 def counts_processes_by_namespace() -> bool:
     """Whether RLIMIT_NPROC counts the processes of a user in a user namespace, not all that the user has on the machine."""

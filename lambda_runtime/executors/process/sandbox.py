@@ -115,7 +115,8 @@ class ProcessSandbox:
         self._on_exit = on_exit
         self._find_runtime = find_runtime
         self._pid: int | None = None
-        self._host_id: int | None = None
+        self.host_id: int | None = None
+        """The user of this machine that only it has."""
         self._root: int | None = None
         """The process from which all others inside descend, as this machine numbers it."""
         self._custody = custody
@@ -130,7 +131,7 @@ class ProcessSandbox:
     def started(self, pid: int, host_id: int | None) -> None:
         """The zygote's report that the process exists; `host_id` is the user of this machine that only it has."""
         self._pid = pid
-        self._host_id = host_id
+        self.host_id = host_id
         self.work_begins()
 
     def ended(self, status: ExitStatus) -> None:
@@ -193,8 +194,8 @@ class ProcessSandbox:
         owner = owner_of(peer, local)
         if owner is None:
             return False
-        if self._host_id is not None:
-            return owner.uid == self._host_id
+        if self.host_id is not None:
+            return owner.uid == self.host_id
         if self._root is None and not self._find_root():
             return False
         assert self._root is not None

@@ -49,6 +49,8 @@ class Request:
         self.extension_variables: dict[str, str] = fields["extension_variables"]
         self.hosts: str | None = fields["hosts"]
         """Content of the environment's own /etc/hosts, if it has one."""
+        self.snapshot: bool = fields.get("snapshot", False)
+        """The process becomes a snapshot when it is initialised; `outputs[-1]` is its channel to the gateway then."""
         self.output = outputs[0]
         self.extension_output = outputs[-1]
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import _socket  # Not socket: what a function has patched there must not come between us.
 import array
 import os
-import socket
 import struct
 
 _MESSAGE_BYTES = 1 << 20
-_RIGHTS_BYTES = socket.CMSG_SPACE(2 * struct.calcsize("i"))
+_RIGHTS_BYTES = _socket.CMSG_SPACE(2 * struct.calcsize("i"))
 
 
 class Channel:
     """One end of a connected SEQPACKET socket: a message arrives whole or not at all."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: _socket.socket) -> None:
         self._connection = connection
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
         """Two connected ends."""
-        first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        first, second = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         return cls(first), cls(second)
 
     def fileno(self) -> int:
@@ -29,7 +29,7 @@ class Channel:
 
     def send(self, message: bytes, *descriptors: int) -> None:
         """Raises OSError when the other end is gone."""
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         self._connection.sendmsg([message], rights)
 
     def announce(self, message: bytes, *descriptors: int) -> None:
@@ -42,12 +42,12 @@ class Channel:
     def receive(self) -> tuple[bytes, list[int]]:
         """Wait for a message; returns it and its descriptors, two at most. The message is empty when the other end is gone."""
         try:
-            message, ancillary, _, _ = self._connection.recvmsg(_MESSAGE_BYTES, _RIGHTS_BYTES, socket.MSG_CMSG_CLOEXEC)
+            message, ancillary, _, _ = self._connection.recvmsg(_MESSAGE_BYTES, _RIGHTS_BYTES, _socket.MSG_CMSG_CLOEXEC)
         except OSError:
             return b"", []
         descriptors = array.array("i")
         for level, kind, data in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
                 descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
         return message, descriptors.tolist()
 

@@ -13,7 +13,10 @@ import site  # exit(), quit() and help(), which `python -S` leaves out
 import sys
 import time
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .snapshot import Snapshot
 
 _PRELOADED_BY_AWS = frozenset(
     {"awslambdaric", "simplejson", "json", "logging", "decimal", "traceback", "importlib", "os", "sys"}
@@ -74,8 +77,8 @@ def _client() -> Any:
     return importlib.import_module("awslambdaric.__main__").main
 
 
-def run(variables: dict[str, str]) -> None:
-    """Be the runtime: does not return before the process should end."""
+def run(variables: dict[str, str], snapshot: Snapshot | None = None) -> None:
+    """Be the runtime: does not return before the process should end. With a `snapshot`, be that once initialised."""
     os.environ.clear()
     os.environ.update(variables)
     time.tzset()
@@ -83,16 +86,33 @@ def run(variables: dict[str, str]) -> None:
         del sys.modules[name]
     sys.modules["__main__"] = types.ModuleType("__main__")
     sys.dont_write_bytecode = True  # The function's directory is read-only on AWS.
-    main()
+    main(snapshot)
 
 
-def main() -> None:
+def main(snapshot: Snapshot | None = None) -> None:
     """Set the search path as AWS does and hand over to awslambdaric."""
     _set_search_path()
     _forget_shadowed_modules(os.environ["LAMBDA_TASK_ROOT"])
     run_client = _client()
+    if snapshot is not None:
+        _wait_in(snapshot)
     sys.argv = ["/var/runtime/bootstrap.py", os.environ.get("_HANDLER", "")]
     run_client(sys.argv)
+
+
+def _wait_in(snapshot: Snapshot) -> None:
+    """Have the client wait in the snapshot, instead of in a request, for the moment in which it is restored."""
+    from awslambdaric import lambda_runtime_client
+
+    def restore_next(client: Any) -> None:
+        snapshot.take()
+        client.lambda_runtime_address = os.environ["AWS_LAMBDA_RUNTIME_API"]
+        lambda_runtime_client.runtime_client.initialize_client(lambda_runtime_client._user_agent())
+
+    base = getattr(lambda_runtime_client, "BaseLambdaRuntimeClient", lambda_runtime_client.LambdaRuntimeClient)
+    request_restore = getattr(base, "restore_next", None)
+    if request_restore is not None:  # Else the function has brought a client that is older than SnapStart.
+        base.restore_next = restore_next
 
 
 def _set_search_path() -> None:

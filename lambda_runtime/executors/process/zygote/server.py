@@ -31,7 +31,7 @@ import tokenize  # noqa: F401 - a traceback needs it, and the library is out of 
 import traceback
 from typing import Any, Callable
 
-from . import environment, linux, messages, processes, python_runtime, supervisor, template
+from . import environment, linux, messages, processes, python_runtime, snapshot, supervisor, template
 
 _ERROR_BYTES = 1800
 # What an environment's processes leave for the zygote in a page of shared memory.
@@ -240,7 +240,9 @@ class Zygote:
             if not message:
                 os._exit(0)
             request = environment.Request(message, outputs)
+            channel = snapshot.keep(outputs[-1]) if request.snapshot else -1
             environment.settle(request, request.output)
+            place = snapshot.Snapshot(channel, request, self._isolated) if request.snapshot else None
         except BaseException:  # noqa: BLE001 - whatever it is, the zygote reports it
             outcome[_SETUP_ERROR] = traceback.format_exc().encode()[-_ERROR_BYTES:].ljust(_ERROR_BYTES, b"\0")
             os._exit(1)
@@ -248,7 +250,7 @@ class Zygote:
             exit_code, problem = environment.execute(request)
             outcome[_ENTRY_POINT_ERROR] = problem.encode()[:_ERROR_BYTES].ljust(_ERROR_BYTES, b"\0")
             os._exit(exit_code)
-        raise InChild(lambda: python_runtime.run(request.variables))
+        raise InChild(lambda: python_runtime.run(request.variables, place))
 
     def _reap(self) -> None:
         while True:
