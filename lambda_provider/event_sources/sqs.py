@@ -10,11 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from lambda_provider.api import (
     LambdaError,
@@ -25,35 +22,26 @@ from lambda_provider.event_sources import counts
 from lambda_provider.event_sources.batching import Batch
 from lambda_provider.event_sources.responses import REPORT_BATCH_ITEM_FAILURES, failed_items
 from lambda_provider.event_sources.source import (
-    AUTHORIZATION_ERROR,
     FUNCTION_CALL_FAILED,
     OK,
     SAFETY_S,
     EventSource,
-    SourceProblem,
     Surroundings,
     retry_delay_s,
 )
 from lambda_provider.event_sources.sqs_events import Message, RecordWriter, matched, record_text
+from lambda_provider.event_sources.sqs_queue import AT_ONCE, PolledQueue
 from lambda_provider.event_sources.sqs_scaling import Concurrency
-from lambda_provider.host import ServiceUnavailable
 from lambda_provider.model.event_source_mapping import EventSourceMapping
 from lambda_provider.operations import lineage
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 10
-"""What one request of SQS receives or deletes at most."""
 LONG_POLL_S = 20
 """How long AWS's pollers let the queue wait for messages."""
-DELETE_ATTEMPTS = 3
 
 _FIRST_THROTTLE_S = 0.1
 _LONGEST_THROTTLE_S = 10.0
-_GONE = frozenset(
-    {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "AWS.SimpleQueueService.QueueDeletedRecently"}
-)
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AWS.SimpleQueueService.AccessDenied"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +90,11 @@ class SqsSource(EventSource):
         self._held: list[Received] = []
         """Received, kept by the filters, and too large for the batch that was being filled."""
         self._drained = False
-        self._sqs: Any = None
-        self._url = ""
-        self._visibility_s = 30.0
+        self._queue = PolledQueue(self, self._arn)
 
     async def run(self) -> None:
-        await self._open()
+        await self._queue.open()
+        self.report(OK)
         try:
             while not self.stopping:
                 await self._slots.free()
@@ -117,7 +104,7 @@ class SqsSource(EventSource):
                         batches.append(self._from_held())
                     self._start(self._process(batches))
             if self._held:
-                await self._show_again(self._held)
+                await self._queue.give_back([each.message for each in self._held])
             if self._tasks:
                 await asyncio.wait(self._tasks)
         finally:
@@ -127,22 +114,6 @@ class SqsSource(EventSource):
 
     # From the queue
 
-    async def _open(self) -> None:
-        try:
-            self._sqs = await self.call(self.client, "sqs")
-            answer = await self.call(self._sqs.get_queue_url, QueueName=self._arn.rpartition(":")[2])
-            self._url = answer["QueueUrl"]
-            await self._learn_visibility()
-        except (ClientError, BotoCoreError, ServiceUnavailable, OSError) as error:
-            raise _problem(error) from error
-        self.report(OK)
-
-    async def _learn_visibility(self) -> None:
-        answer = await self.call(
-            self._sqs.get_queue_attributes, QueueUrl=self._url, AttributeNames=["VisibilityTimeout"]
-        )
-        self._visibility_s = float(answer["Attributes"]["VisibilityTimeout"])
-
     async def _collect(self) -> Batch[Received] | None:
         """The next batch, once it is full or its window is over; None if the source is to stop, with nothing collected."""
         batch = self._from_held()
@@ -151,7 +122,7 @@ class SqsSource(EventSource):
             left_s = over - self.clock.now() if batch else None
             if left_s is not None and left_s <= 0:
                 break
-            found = self._kept(await self._receive(min(AT_ONCE, batch.room), left_s))
+            found = self._kept(await self._receive(min(AT_ONCE, self._room(batch)), left_s))
             if found and not batch:
                 over = self.clock.now() + self._window_s
             for received in found:
@@ -161,6 +132,16 @@ class SqsSource(EventSource):
             self._held = [*batch.records, *self._held]
             return None
         return batch
+
+    def _room(self, batch: Batch[Received]) -> int:
+        """How many messages are asked for: what fits into the batch, and into further ones that the function can get now.
+
+        Of a FIFO queue only the former, since a group has one batch in flight.
+        """
+        if self._fifo or self._window_s:
+            return batch.room
+        others = max(0, self._slots.allowed - self._slots.in_use - 1)
+        return batch.room + others * self.settings.batch_size
 
     def _from_held(self) -> Batch[Received]:
         """A batch that begins with what did not fit into the one before."""
@@ -174,7 +155,9 @@ class SqsSource(EventSource):
     async def _receive(self, wanted: int, left_s: float | None) -> list[Message]:
         """Messages, or none if none came in so many seconds (None: in as many as AWS's pollers wait)."""
         if not self.alarm.fed:
-            messages = await self._ask(wanted, LONG_POLL_S if left_s is None else max(1, min(LONG_POLL_S, int(left_s))))
+            messages = await self._queue.receive(
+                wanted, LONG_POLL_S if left_s is None else max(1, min(LONG_POLL_S, int(left_s)))
+            )
         else:
             # When the last look found less than it asked for, the host says when there is more.
             if (
@@ -186,36 +169,22 @@ class SqsSource(EventSource):
             if self.stopping:
                 return []
             self.alarm.clear()
-            messages = await self._ask(wanted, 0)
+            messages = await self._queue.receive(wanted, 0)
             self._drained = len(messages) < wanted
         self.count(counts.POLLED, len(messages))
         return messages
 
-    async def _ask(self, wanted: int, wait_s: int) -> list[Message]:
-        parameters = {
-            "QueueUrl": self._url,
-            "MaxNumberOfMessages": wanted,
-            "WaitTimeSeconds": wait_s,
-            "AttributeNames": ["All"],
-            "MessageAttributeNames": ["All"],
-        }
-        try:
-            call = self.wait_for if wait_s else self.call
-            answer = await call(self._sqs.receive_message, **parameters)
-        except (ClientError, BotoCoreError, ServiceUnavailable, OSError) as error:
-            raise _problem(error) from error
-        return list(answer.get("Messages") or ())
-
     def _kept(self, messages: Sequence[Message]) -> list[Received]:
         """What the filters keep; the rest is deleted (lambda/latest/dg/with-sqs-filtering.html)."""
         now = self.clock.now()
-        kept, dropped = [], []
+        kept: list[Received] = []
+        dropped: list[Message] = []
         for message in messages:
             record = self._writer.record(message)
             if not self.filters.filters or matched(record, self.filters.match):
                 kept.append(Received(message, now, record_text(record)))
             else:
-                dropped.append(Received(message, now, b""))
+                dropped.append(message)
         if dropped:
             self.count(counts.FILTERED_OUT, len(dropped))
             self._start(self._delete(dropped))
@@ -247,10 +216,9 @@ class SqsSource(EventSource):
                 if len(done) < len(records):
                     processed = {each.id for each in done}
                     failed |= {each.group for each in records if each.id not in processed}
-                if done and batch is not batches[-1]:
-                    await self._delete(done)
-        if done:
-            await self._delete(done)
+                if batch is not batches[-1]:
+                    await self._delete([each.message for each in done])
+        await self._delete([each.message for each in done])
 
     async def _invoke(self, records: Sequence[Received]) -> list[Received]:
         """Give messages to the function; those that it processed. The others are left to their queue."""
@@ -285,10 +253,9 @@ class SqsSource(EventSource):
         """Wait after a throttle; False if there is no time left: the queue is about to show the messages again."""
         self._slots.throttled()
         if throttles == 1:
-            with suppress(ClientError, BotoCoreError, ServiceUnavailable, OSError):
-                await self._learn_visibility()
+            await self._queue.learn_visibility()
         again = self.clock.now() + retry_delay_s(throttles, first_s=_FIRST_THROTTLE_S, most_s=_LONGEST_THROTTLE_S)
-        if again >= min(each.at for each in records) + self._visibility_s:
+        if again >= min(each.at for each in records) + self._queue.visibility_s:
             return False
         await self.clock.sleep_until(again)
         return True
@@ -312,54 +279,6 @@ class SqsSource(EventSource):
         self._slots.failed()
         self.report(FUNCTION_CALL_FAILED)
 
-    # Back to the queue
-
-    async def _delete(self, records: Sequence[Received]) -> None:
-        """Delete messages, ten at a time. What cannot be deleted comes again: at least once, as on AWS."""
-        parts = [records[start : start + AT_ONCE] for start in range(0, len(records), AT_ONCE)]
-        await asyncio.gather(*(self._delete_part(part) for part in parts))
-
-    async def _delete_part(self, records: Sequence[Received]) -> None:
-        left = {str(index): received for index, received in enumerate(records)}
-        for attempt in range(1, DELETE_ATTEMPTS + 1):
-            entries = [{"Id": id_, "ReceiptHandle": each.message["ReceiptHandle"]} for id_, each in left.items()]
-            try:
-                answer = await self.call(self._sqs.delete_message_batch, QueueUrl=self._url, Entries=entries)
-            except (ClientError, BotoCoreError, ServiceUnavailable, OSError) as error:
-                if _is_gone(error):
-                    return
-                logger.warning("mapping %s could not delete messages: %s", self.mapping.name, error)
-            else:
-                failed = {each["Id"] for each in answer.get("Failed") or () if not each.get("SenderFault")}
-                self.count(counts.DELETED, len(left) - len(answer.get("Failed") or ()))
-                left = {id_: each for id_, each in left.items() if id_ in failed}
-                if not left:
-                    return
-            if attempt < DELETE_ATTEMPTS:
-                await self.clock.sleep_until(self.clock.now() + retry_delay_s(attempt))
-
-    async def _show_again(self, records: Sequence[Received]) -> None:
-        """Give messages back that nobody has seen: they are visible at once."""
-        for start in range(0, len(records), AT_ONCE):
-            entries = [
-                {"Id": str(index), "ReceiptHandle": each.message["ReceiptHandle"], "VisibilityTimeout": 0}
-                for index, each in enumerate(records[start : start + AT_ONCE])
-            ]
-            try:
-                await self.call(self._sqs.change_message_visibility_batch, QueueUrl=self._url, Entries=entries)
-            except (ClientError, BotoCoreError, ServiceUnavailable, OSError) as error:
-                logger.info("mapping %s could not give messages back: %s", self.mapping.name, error)
-
-
-def _code(error: Exception) -> str:
-    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
-
-
-def _is_gone(error: Exception) -> bool:
-    return _code(error) in _GONE
-
-
-def _problem(error: Exception) -> SourceProblem:
-    """Why a queue cannot be polled. It is tried again, so a queue that is made anew is polled again."""
-    reason = {"reason": AUTHORIZATION_ERROR} if _code(error) in _DENIED else {}
-    return SourceProblem(str(error), **reason)
+    async def _delete(self, messages: Sequence[Message]) -> None:
+        if messages:
+            self.count(counts.DELETED, await self._queue.delete(messages))

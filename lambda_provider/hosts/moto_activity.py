@@ -12,11 +12,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from lambda_provider.hosts import moto_queues
 from lambda_provider.hosts.services.patches import MotoChanged, replace
 
 logger = logging.getLogger(__name__)
-
-_PAST_S = 0.002
 
 
 class Reporter:
@@ -61,102 +60,6 @@ def install(service: Any, report: Callable[..., None]) -> None:
         logger.warning("this version of moto cannot tell when there is something in %s: %s", service, error)
 
 
-def _queues(report: Callable[..., None]) -> None:
-    """Messages that come, are delayed, become visible again, or are no longer behind another one of their group.
-
-    Moto's queues are also made safe for the threads that use them (it replaces the list of messages when one is deleted, and
-    one that is sent in that moment would be lost), show the messages of a group in their order when several of them become
-    visible again, and sleep in a long poll while there is nothing to show.
-    """
-    from moto.core.utils import unix_time, unix_time_millis
-    from moto.sqs.models import Queue, SQSBackend
-
-    def seconds_to(moment_ms: float) -> float:
-        # Visible is what is past its moment, and moto counts in milliseconds.
-        return max(0.0, (moment_ms - unix_time_millis()) / 1000 + _PAST_S)
-
-    def next_moment_ms(queue: Any) -> float | None:
-        """When the first message that is not shown now will be."""
-        now = unix_time_millis()
-        moments = (max(each.visible_at, each.delayed_until) for each in queue._messages)
-        return min((moment for moment in moments if moment >= now), default=None)
-
-    def reporting_add(add: Any) -> Any:
-        def add_message(self: Any, message: Any) -> Any:
-            with self._messages_lock:
-                result = add(self, message)
-            report(self.queue_arn, seconds_to(message.delayed_until) if message.delayed else 0.0)
-            return result
-
-        return add_message
-
-    def reporting_receive(receive: Any) -> Any:
-        def receive_message(
-            self: Any,
-            queue_name: str,
-            count: int,
-            wait_seconds_timeout: int,
-            visibility_timeout: int,
-            message_attribute_names: list[str] | None = None,
-        ) -> Any:
-            queue = self.get_queue(queue_name)
-            end = unix_time() + int(wait_seconds_timeout or 0)
-            with queue._messages_lock:
-                while True:
-                    # Otherwise moto would show the last message of a group first.
-                    shown = [each for each in queue._pending_messages if each.visible]
-                    queue._pending_messages.difference_update(shown)
-                    messages = receive(self, queue_name, count, 0, visibility_timeout, message_attribute_names)
-                    moment = None if len(messages) >= int(count) else next_moment_ms(queue)
-                    left_s = end - unix_time()
-                    if messages or left_s <= 0:
-                        break
-                    queue._messages_lock.wait(left_s if moment is None else min(left_s, seconds_to(moment)))
-            if moment is not None:
-                report(queue.queue_arn, seconds_to(moment))
-            return messages
-
-        return receive_message
-
-    def reporting_delete(delete: Any) -> Any:
-        def delete_message(self: Any, receipt_handle: str) -> Any:
-            with self._messages_lock:
-                result = delete(self, receipt_handle)
-                if self.fifo_queue:
-                    self._messages_lock.notify_all()
-            if self.fifo_queue:
-                report(self.queue_arn)
-            return result
-
-        return delete_message
-
-    def reporting_change(change: Any) -> Any:
-        def change_message_visibility(self: Any, queue_name: str, receipt_handle: str, visibility_timeout: int) -> Any:
-            queue = self.get_queue(queue_name)
-            with queue._messages_lock:
-                result = change(self, queue_name, receipt_handle, visibility_timeout)
-                queue._messages_lock.notify_all()
-            report(queue.queue_arn, float(visibility_timeout) + _PAST_S)
-            return result
-
-        return change_message_visibility
-
-    def locked_purge(purge: Any) -> Any:
-        def purge_queue(self: Any, queue_name: str) -> Any:
-            with self.get_queue(queue_name)._messages_lock:
-                return purge(self, queue_name)
-
-        return purge_queue
-
-    receiving = "self queue_name count wait_seconds_timeout visibility_timeout message_attribute_names"
-    changing = "self queue_name receipt_handle visibility_timeout"
-    replace(SQSBackend, "receive_message", receiving, reporting_receive)
-    replace(SQSBackend, "change_message_visibility", changing, reporting_change)
-    replace(SQSBackend, "purge_queue", "self queue_name", locked_purge)
-    replace(Queue, "add_message", "self message", reporting_add)
-    replace(Queue, "delete_message", "self receipt_handle", reporting_delete)
-
-
 def _streams(report: Callable[..., None]) -> None:
     """Records of Kinesis streams. Moto says that it is not safe for concurrency: two records would get one number."""
     from moto.kinesis.models import Stream
@@ -193,4 +96,8 @@ def _tables(report: Callable[..., None]) -> None:
     replace(StreamShard, "add", "self old new", reporting_add)
 
 
-_PATCHES: dict[Any, Callable[[Callable[..., None]], None]] = {"sqs": _queues, "kinesis": _streams, "dynamodb": _tables}
+_PATCHES: dict[Any, Callable[[Callable[..., None]], None]] = {
+    "sqs": moto_queues.install,
+    "kinesis": _streams,
+    "dynamodb": _tables,
+}
