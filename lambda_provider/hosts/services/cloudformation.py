@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
+from lambda_provider.hosts.moto_buckets import bucket_in_host
 from lambda_provider.hosts.services import templates
 from lambda_provider.hosts.services.patches import replace
 from lambda_provider.hosts.services.resources import Resource, current
@@ -96,6 +99,8 @@ def _teach_resources(parsing: Any) -> None:
 
 def _read_templates(models: Any, responses: Any) -> None:
     from moto.cloudformation.exceptions import ValidationError
+    from moto.s3.exceptions import S3ClientError
+    from moto.s3.models import s3_backends
 
     def parsed(template: Any) -> dict[str, Any]:
         try:
@@ -154,6 +159,27 @@ def _read_templates(models: Any, responses: Any) -> None:
 
         return get_template_summary_response_from_template
 
+    def fetching(_: Any) -> Any:
+        in_host = bucket_in_host(os.environ)
+
+        def get_stack_from_s3_url(template_url: str, account_id: str, partition: str) -> str:
+            url = urlsplit(template_url)
+            bucket, _, key = url.path.lstrip("/").partition("/")
+            if in_host(url.netloc):
+                bucket, key = url.netloc.split(".")[0], url.path.lstrip("/")
+            version = parse_qs(url.query).get("versionId", [None])[0]
+            try:
+                found = s3_backends[account_id][partition].get_object(bucket, unquote(key), version_id=version)
+            except S3ClientError as error:
+                raise ValidationError(message=f"S3 error: {error.message}") from error
+            if found is None:
+                raise ValidationError(message="S3 error: The specified key does not exist.")
+            return str(found.value.decode())
+
+        return get_stack_from_s3_url
+
+    for module in (models, responses):
+        replace(module, "get_stack_from_s3_url", "template_url account_id partition", fetching)
     backend = models.CloudFormationBackend
     replace(models.Stack, "parse_template", "template", lambda _: parsed)
     replace(models.ChangeSet, "_parse_template", "self", of_change_set)
@@ -186,14 +212,13 @@ def _run_operations(models: Any, parsing: Any) -> None:
 
     def updating(_: Any) -> Any:
         def update(self: Any, template: str, role_arn: Any = None, parameters: Any = None, tags: Any = None) -> None:
-            self.template = template
-            self.role_arn = role_arn
-            if tags is not None:
-                self.tags = tags
-            if parameters:
-                self.parameters = parameters
             document = self.parse_template(template)
-            run(self, lambda: Stack(self).update(document, parameters))
+            wanted = {"template": template, "role_arn": role_arn}
+            if tags is not None:
+                wanted["tags"] = tags
+            if parameters:
+                wanted["parameters"] = parameters
+            _update(self, wanted, document, parameters)
             _tell_the_outer(self, "UPDATE_COMPLETE")
 
         return update
@@ -204,16 +229,15 @@ def _run_operations(models: Any, parsing: Any) -> None:
             _refuse_while_busy(self, change_set.stack_name)
             stack = self.stacks[change_set.stack_id]
             change_set.execution_status = "EXECUTE_COMPLETE"
-            stack.template = change_set.template
-            stack.parameters = change_set.parameters
+            wanted = {"template": change_set.template, "parameters": change_set.parameters}
             if change_set.tags:
-                stack.tags = change_set.tags
-            work = Stack(stack)
+                wanted["tags"] = change_set.tags
             if change_set.change_set_type == "CREATE":
+                vars(stack).update(wanted)
                 stack.resource_map.input_parameters = change_set.parameters
-                run(stack, lambda: work.create(change_set.template_dict))
+                run(stack, lambda: Stack(stack).create(change_set.template_dict))
             else:
-                run(stack, lambda: work.update(change_set.template_dict, change_set.parameters))
+                _update(stack, wanted, change_set.template_dict, change_set.parameters)
 
         return execute_change_set
 
@@ -257,14 +281,37 @@ def _run_operations(models: Any, parsing: Any) -> None:
     # Outputs are there when the stack is complete, and not made again by whoever reads them.
     models.Stack.outputs = property(lambda self: getattr(self, "cf_outputs", None))
     models.Stack.exports = property(lambda self: getattr(self, "cf_exports", []))
+    # As they were given: what stands in a parameter of SSM is looked up anew each time.
+    models.Stack.stack_parameters = property(_given_parameters)
     models.Stack.get_cfn_attribute = _output_of
     models.Stack.delete = lambda self: Stack(self).delete()
+
+
+def _update(stack: Any, wanted: dict[str, Any], template: dict[str, Any], parameters: Any) -> None:
+    """Update a stack; what moto keeps of it is that of before if it is rolled back."""
+    before = {name: getattr(stack, name) for name in wanted}
+
+    def operation() -> None:
+        vars(stack).update(wanted)
+        try:
+            Stack(stack).update(template, parameters)
+        finally:
+            if stack.status != "UPDATE_COMPLETE":
+                vars(stack).update(before)
+
+    run(stack, operation)
 
 
 def _tell_the_outer(stack: Any, good: str) -> None:
     """A nested stack that failed fails the stack around it."""
     if current.replaced is not None and stack.status != good:
         raise ResourceFailed(f"Embedded stack {stack.stack_id} was not successfully created: {stack.status_reason}")
+
+
+def _given_parameters(stack: Any) -> dict[str, Any]:
+    slots = stack.resource_map._template.get("Parameters") or {}
+    given = stack.resource_map.input_parameters
+    return {name: given.get(name, slot.get("Default")) for name, slot in slots.items()}
 
 
 def _output_of(stack: Any, attribute_name: str) -> Any:
@@ -313,6 +360,15 @@ def _name_change_sets(models: Any, responses: Any) -> None:
             del self.cloudformation_backend.change_sets[found(self).change_set_id]
         return EmptyResult()
 
+    def for_updates_only(refuse: Any) -> Any:
+        def _validate_different_update(self: Any, incoming_params: Any, stack_body: Any, old_stack: Any) -> None:
+            # A change set without changes is made, and says so in its status.
+            if self._get_action() == "UpdateStack":
+                refuse(self, incoming_params, stack_body, old_stack)
+
+        return _validate_different_update
+
     kind = responses.CloudFormationResponse
+    replace(kind, "_validate_different_update", "self incoming_params stack_body old_stack", for_updates_only)
     for function in (describe_change_set, execute_change_set, delete_change_set):
         replace(kind, function.__name__, "self", lambda _, function=function: function)  # type: ignore[misc]

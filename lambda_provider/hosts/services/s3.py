@@ -7,13 +7,15 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketNotificationConfigu
 from __future__ import annotations
 
 import itertools
+import json
 import secrets
 import time
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote_plus
 
 from lambda_provider.hosts.services.link import Origin, link
-from lambda_provider.hosts.services.patches import replace
+from lambda_provider.hosts.services.patches import View, replace
 
 PRINCIPAL = "s3.amazonaws.com"
 NOT_VALID = "Unable to validate the following destination configurations"
@@ -69,6 +71,14 @@ def install() -> None:
 
         return set_delete_marker
 
+    def _without_conditions(permission: Any) -> Any:
+        def get_permission(self: Any, action: str, resource: str) -> Any:
+            policy = None if self.policy is None else without_conditional_denials(self.policy)
+            return permission(View(self, policy=policy), action, resource)
+
+        return get_permission
+
+    replace(models.FakeBucket, "get_permission", "self action resource", _without_conditions)
     replace(notifications, "_get_s3_event", "event_name bucket key notification_id", lambda _: event_of)
     replace(notifications, "_invoke_awslambda", "account_id event_body fn_arn region_name", _run)
     replace(models.FakeBucket, "set_notification_configuration", "self notification_config", _checked)
@@ -115,6 +125,19 @@ def event_of(event_name: str, bucket: Any, key: Any, notification_id: str) -> di
             }
         ]
     }
+
+
+@lru_cache(maxsize=64)
+def without_conditional_denials(policy: bytes) -> bytes:
+    """A bucket policy without statements that deny on a condition.
+
+    Moto does not look at conditions, so what denies requests without TLS, as buckets of SAM and CDK do, would deny every one.
+    """
+    document = json.loads(policy)
+    statements = document.get("Statement", [])
+    listed = statements if isinstance(statements, list) else [statements]
+    kept = [each for each in listed if each.get("Effect") != "Deny" or "Condition" not in each]
+    return json.dumps({**document, "Statement": kept}).encode()
 
 
 def sequencer() -> str:

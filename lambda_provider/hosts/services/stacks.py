@@ -139,10 +139,13 @@ class Stack:
             "aws:cloudformation:stack-name": self._stack.name,
             "aws:cloudformation:stack-id": self._stack.stack_id,
         }
-        known.load_mapping()
-        known.transform_mapping()
-        known.load_parameters()
-        known.load_conditions()
+        try:
+            known.load_mapping()
+            known.transform_mapping()
+            known.load_parameters()
+            known.load_conditions()
+        except Exception as error:
+            raise ResourceFailed(f"Parameters or mappings cannot be read: {reason_of(error)}") from error
 
     def _to(self, template: dict[str, Any]) -> None:
         """Make what is missing and change what differs."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -100,6 +101,8 @@ def _translate(template: dict[str, Any], values: dict[str, Any], region: str) ->
         raise TemplateError(
             f"Transform {SERVERLESS} needs aws-sam-translator: pip install 'lambda-provider[standalone]'"
         ) from error
+    # It would warn that nobody publishes its metrics.
+    logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
     ArnGenerator.BOTO_SESSION_REGION_NAME = region
     translator = Translator(None, Parser(), boto_session=Session(region_name=region))
     try:
