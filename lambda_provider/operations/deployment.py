@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_provider.api import ResourceNotFoundException
-from lambda_provider.model.function import LATEST, Function, Version
+from lambda_provider.model.function import Function, Version
 from lambda_provider.store.archives import ArchiveStore
 from lambda_provider.store.store import Store
 from lambda_provider.validation.names import FunctionId
@@ -42,6 +42,8 @@ class _Transition:
     """The preparation before, of the same ARN: of a function that was deleted and created again."""
     prepared: concurrent.futures.Future[VersionFailed | None] = field(default_factory=concurrent.futures.Future)
     finishing: threading.Lock = field(default_factory=threading.Lock)
+    snapshot: bool = False
+    """The preparation has made one."""
 
 
 class Deployments:
@@ -107,11 +109,17 @@ class Deployments:
             return
         self._finish(transition)
 
-    async def ready(self, arn: str) -> None:
-        """Wait on the loop until a version is prepared, and finish its transition. Raises ServiceStopped."""
+    async def ready(self, arn: str, *, at_once: bool = False) -> None:
+        """Wait on the loop until a version is prepared, and finish its transition. Raises ServiceStopped.
+
+        `at_once` gives up after a reader's patience.
+        """
         transition = self._wanted(arn)
         if transition is not None:
-            await asyncio.shield(asyncio.wrap_future(transition.prepared))
+            prepared = asyncio.shield(asyncio.wrap_future(transition.prepared))
+            if at_once and not (await asyncio.wait([prepared], timeout=self._patience_s))[0]:
+                return
+            await prepared
             await asyncio.get_running_loop().run_in_executor(None, self._finish, transition)
 
     def forget_all(self) -> None:
@@ -191,6 +199,7 @@ class Deployments:
             transition.predecessor = None
         async with self._preparations:
             failure = await self._deploy(transition.arn, function, version)
+            transition.snapshot = failure is None and self._runtime.has_snapshot(transition.arn)
         if self._latest_preparation.get(transition.arn) is transition.prepared:
             del self._latest_preparation[transition.arn]
         with suppress(concurrent.futures.InvalidStateError):
@@ -209,7 +218,8 @@ class Deployments:
             _require_code(deployed)
             await self._runtime.deploy(deployed)
         except VersionFailed as failure:
-            logger.warning("%s cannot run: %s", arn, failure)
+            if arn in self._transitions:  # Else it was deleted meanwhile, and its code with it.
+                logger.warning("%s cannot run: %s", arn, failure)
             return failure
         except ServiceStopped:
             raise asyncio.CancelledError from None
@@ -228,7 +238,7 @@ class Deployments:
                     version = function.function.version(transition.number)
                     if version is not None and (failure is not None or not version.status.settled):
                         status = (
-                            version.status.prepared()
+                            version.status.prepared(snapshot=transition.snapshot)
                             if failure is None
                             else version.status.preparation_failed(failure.code, str(failure))
                         )
@@ -283,7 +293,7 @@ def runtime_version(function: Function, version: Version, archives: ArchiveStore
         application_log_level=configuration.logging.application_log_level,
         system_log_level=configuration.logging.system_log_level,
         tracing_mode=configuration.tracing_mode,
-        snap_start=configuration.snap_start == "PublishedVersions" and version.number != LATEST,
+        snap_start=version.snap_start,
         runtime_version_arn=function.runtime_version_arn(version),
         image_uri=configuration.code.image_uri,
         image_command=image.command if image else None,
