@@ -237,6 +237,7 @@ class ExecutionEnvironment:
             self._sandbox.kill()
         self._server.close()
         self._reporter.close()
+        self._log.deliver()
 
     def deliver_log(self) -> None:
         """Hand over what was written to the log so far, instead of in a moment."""

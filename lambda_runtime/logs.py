@@ -34,6 +34,26 @@ def new_log_stream(version: FunctionVersion, moment: float) -> str:
     return f"{time.strftime('%Y/%m/%d', time.gmtime(moment))}/{function}[{version.version}]{secrets.token_hex(16)}"
 
 
+class ClosableSink:
+    """A sink for everybody who was started before a reset: what they still had to say after it is dropped."""
+
+    def __init__(self, sink: LogSink) -> None:
+        self._sink = sink
+        self._closed = False
+
+    def __call__(self, version: FunctionVersion, log_stream: str, entries: Sequence[LogEntry]) -> None:
+        if not self._closed:
+            self._sink(version, log_stream, entries)
+
+    def renewed(self) -> ClosableSink:
+        """One for those who are started from now on."""
+        return ClosableSink(self._sink)
+
+    def close(self) -> None:
+        """Drop what comes from now on."""
+        self._closed = True
+
+
 class OutputParser:
     """Splits the bytes of an output pipe into messages: one a line, or one a telemetry frame.
 

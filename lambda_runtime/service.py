@@ -18,7 +18,7 @@ from lambda_runtime.errors import ServiceStopped, Throttled, VersionFailed, Vers
 from lambda_runtime.event_queue import EventJournal, EventQueue, Outcome, QueuedEvent, RetryPolicy
 from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
 from lambda_runtime.live_code import look_at
-from lambda_runtime.logs import LogSink
+from lambda_runtime.logs import ClosableSink, LogSink
 from lambda_runtime.metrics import Metrics, MetricSink, Series
 from lambda_runtime.provisioned import INIT_FAILURE, Allocation, ProvisionedStatus
 from lambda_runtime.scaling import ScalingByFunction
@@ -61,7 +61,7 @@ class RuntimeService:
         self.config = config
         self.executor = executor
         self.clock = clock or (SystemClock() if config.clock_rate == 1 else ScaledClock(config.clock_rate))
-        self._log_sink = log_sink
+        self._log_sink = ClosableSink(log_sink)
         self._credentials = credentials
         self.events = EventQueue(
             self._run_event, self.clock, retry_policy or self._default_policy, on_outcome, self.count
@@ -117,6 +117,7 @@ class RuntimeService:
 
         What is deployed or requested after the call begins is not touched. Cancelled, the rest ends by itself.
         """
+        log_sink, self._log_sink = self._log_sink, self._log_sink.renewed()
         ending = self._end_all()
         self._without_runtime.clear()
         self._undeployable.clear()
@@ -126,6 +127,7 @@ class RuntimeService:
         await asyncio.gather(*self._shutdowns, return_exceptions=True)
         await asyncio.gather(*self._releases, return_exceptions=True)
         self.metrics.flush()
+        log_sink.close()
 
     def _end_all(self) -> set[VersionManager]:
         """Begin to end everything; the answer is whose environments have to go."""

@@ -8,7 +8,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_runtime.logs import EnvironmentLog, OutputParser, new_log_stream
+from lambda_runtime.logs import ClosableSink, EnvironmentLog, OutputParser, new_log_stream
 
 from .fakes import function_version
 
@@ -105,3 +105,14 @@ async def test_the_order_of_time_is_the_order_of_writing() -> None:
     log.write("START", 8.5)
     log.deliver()
     assert written == [(9000, "one\n"), (9000, "two"), (9000, "START")]
+
+
+def test_a_closed_sink_drops_what_still_comes_and_its_successor_does_not() -> None:
+    kept: list[str] = []
+    first = ClosableSink(lambda version, stream, entries: kept.extend(message for _, message in entries))
+    second = first.renewed()
+    first(function_version(), "s", [(0, "a")])
+    first.close()
+    first(function_version(), "s", [(0, "b")])
+    second(function_version(), "s", [(0, "c")])
+    assert kept == ["a", "c"]

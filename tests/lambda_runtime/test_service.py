@@ -589,3 +589,21 @@ async def test_stop_fails_what_runs_and_refuses_what_comes(executor: FakeExecuto
     with pytest.raises(ServiceStopped):
         await service.invoke(invocation())
     assert not executor.running
+
+
+async def test_after_a_reset_nothing_of_before_is_logged(
+    service: RuntimeService, executor: FakeExecutor, logs: Logs
+) -> None:
+    await service.deploy(function_version())
+    await service.invoke(invocation())
+    (sandbox,) = executor.started
+    sandbox.spec.on_output(b"before\n")
+    await service.reset()
+    assert "before\n" in logs.entries
+    sandbox.spec.on_output(b"after\n")
+    await service.deploy(function_version())
+    await service.invoke(invocation())
+    executor.started[-1].spec.on_output(b"of the next\n")
+    await service.reset()
+    assert "of the next\n" in logs.entries
+    assert "after\n" not in logs.entries
