@@ -26,6 +26,7 @@ from lambda_provider.event_sources.source import (
     OK,
     SAFETY_S,
     EventSource,
+    SourceProblem,
     Surroundings,
     retry_delay_s,
 )
@@ -42,6 +43,8 @@ LONG_POLL_S = 20
 
 _FIRST_THROTTLE_S = 0.1
 _LONGEST_THROTTLE_S = 10.0
+_AGAIN_S = 2.0
+"""How long after a request that failed the next one is made while batches are with the function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +101,32 @@ class SqsSource(EventSource):
         try:
             while not self.stopping:
                 await self._slots.free()
-                if (batch := await self._collect()) is not None:
-                    batches = [batch]
-                    while self._fifo and self._held:
-                        batches.append(self._from_held())
-                    self._start(self._process(batches))
+                await self._next()
             if self._held:
                 await self._queue.give_back([each.message for each in self._held])
-            if self._tasks:
+            while self._tasks:
                 await asyncio.wait(self._tasks)
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _next(self) -> None:
+        """Begin with the next batch. Raises SourceProblem if there is nothing in flight that would suffer from it."""
+        try:
+            batch = await self._collect()
+        except SourceProblem as problem:
+            if not self._tasks:
+                raise
+            logger.info("mapping %s: %s", self.mapping.name, problem)
+            await self.alarm.wait(_AGAIN_S)
+            return
+        if batch is not None:
+            batches = [batch]
+            while self._fifo and self._held:
+                batches.append(self._from_held())
+            self._slots.take()
+            self._start(self._process(batches)).add_done_callback(lambda task: self._slots.give())
 
     # From the queue
 
@@ -126,7 +142,7 @@ class SqsSource(EventSource):
             if found and not batch:
                 over = self.clock.now() + self._window_s
             for received in found:
-                if self._held or not batch.offer(received, received.text):
+                if not batch.offer(received, received.text):
                     self._held.append(received)
         if self.stopping:
             self._held = [*batch.records, *self._held]
@@ -148,7 +164,7 @@ class SqsSource(EventSource):
         batch: Batch[Received] = Batch(self.settings.batch_size, self.payload_limit_bytes)
         held, self._held = self._held, []
         for received in held:
-            if self._held or not batch.offer(received, received.text):
+            if not batch.offer(received, received.text):
                 self._held.append(received)
         return batch
 
@@ -192,10 +208,11 @@ class SqsSource(EventSource):
 
     # To the function
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -209,16 +226,15 @@ class SqsSource(EventSource):
         failed has to wait with it.
         """
         failed: set[str | None] = set()
-        with self._slots.slot():
-            for batch in batches:
-                records = [each for each in batch.records if not failed or each.group not in failed]
-                done = await self._invoke(records) if records else []
-                if len(done) < len(records):
-                    processed = {each.id for each in done}
-                    failed |= {each.group for each in records if each.id not in processed}
-                if batch is not batches[-1]:
-                    await self._delete([each.message for each in done])
-        await self._delete([each.message for each in done])
+        for batch in batches:
+            records = [each for each in batch.records if not failed or each.group not in failed]
+            done = await self._invoke(records) if records else []
+            if len(done) < len(records):
+                processed = {each.id for each in done}
+                failed |= {each.group for each in records if each.id not in processed}
+            deleting = self._start(self._delete([each.message for each in done]))
+            if batch is not batches[-1]:
+                await deleting
 
     async def _invoke(self, records: Sequence[Received]) -> list[Received]:
         """Give messages to the function; those that it processed. The others are left to their queue."""

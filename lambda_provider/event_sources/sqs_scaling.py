@@ -7,8 +7,6 @@ invocations" in https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from lambda_provider.model.event_source_mapping import MappingSettings
 from lambda_runtime.clock import Clock
@@ -82,16 +80,15 @@ class Concurrency:
                 freed.cancel()
                 grown.cancel()
 
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Hold a slot, which has to be free."""
+    def take(self) -> None:
+        """Take a slot, which has to be free."""
         self.in_use += 1
-        try:
-            yield
-        finally:
-            self.in_use -= 1
-            self._used = self._clock.now()
-            self._freed.set()
+
+    def give(self) -> None:
+        """Give it back."""
+        self.in_use -= 1
+        self._used = self._clock.now()
+        self._freed.set()
 
     def succeeded(self) -> None:
         """The function processed a batch."""
