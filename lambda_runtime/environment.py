@@ -317,11 +317,11 @@ class ExecutionEnvironment:
     def init_failed(self, body: bytes, error_type: str | None) -> None:
         if self.state not in (State.STARTING, State.INIT):
             raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
-        # The runtime writes its answer to us after this returns and then exits by itself; killing it one turn of the loop later
-        # lets that answer leave first.
+        # The runtime's report is acknowledged in the next turn of the loop, and then it exits by itself; killing it a turn later
+        # lets that acknowledgement leave first.
         failure = InitFailure(error_type or "Runtime.Unknown", body)
         self._cancel_timer()
-        self._loop.call_soon(self._init_failed, failure)
+        self._loop.call_soon(self._loop.call_soon, self._init_failed, failure)
 
     # --- SnapStart
 

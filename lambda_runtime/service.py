@@ -14,7 +14,7 @@ from lambda_runtime.allocations import Allocations
 from lambda_runtime.clock import Clock, ScaledClock, SystemClock
 from lambda_runtime.concurrency import ConcurrencyTracker
 from lambda_runtime.config import RuntimeConfig
-from lambda_runtime.errors import ServiceStopped, Throttled, VersionFailed, VersionNotDeployed
+from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped, Throttled, VersionFailed, VersionNotDeployed
 from lambda_runtime.event_queue import EventJournal, EventQueue, Outcome, QueuedEvent, RetryPolicy
 from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
 from lambda_runtime.live_code import look_at
@@ -22,6 +22,7 @@ from lambda_runtime.logs import ClosableSink, LogSink
 from lambda_runtime.metrics import Metrics, MetricSink, Series
 from lambda_runtime.provisioned import INIT_FAILURE, Allocation, ProvisionedStatus
 from lambda_runtime.scaling import ScalingByFunction
+from lambda_runtime.snapstart import SnapshotFailed, Snapshots
 from lambda_runtime.tracing import Sampler, new_trace_header
 from lambda_runtime.types import FunctionVersion, Invocation, InvocationResult
 from lambda_runtime.version_manager import VersionManager
@@ -173,6 +174,11 @@ class RuntimeService:
                 del self._deploying[version.arn]
             done.set_result(None)
 
+    def has_snapshot(self, arn: str) -> bool:
+        """Whether environments of a deployed version start from a snapshot. On the service's loop only."""
+        manager = self._managers.get(arn)
+        return manager is not None and manager.snapshots is not None and not manager.snapshots.obstacle
+
     async def retire(self, arn: str) -> None:
         """Forget a version: what runs may finish, nothing new is taken. Unknown ARNs are ignored."""
         self._without_runtime.pop(arn, None)
@@ -310,7 +316,7 @@ class RuntimeService:
             logger.warning("%s cannot run here: %s", version.arn, error)
             self._without_runtime[version.arn] = error
             return None
-        return VersionManager(
+        manager = VersionManager(
             prepared,
             self.executor,
             self.config,
@@ -321,6 +327,23 @@ class RuntimeService:
             self._provisioned_changed,
             self._shutdowns,
         )
+        if manager.snapshots is not None:
+            await self._take_snapshot(manager, manager.snapshots)
+        return manager
+
+    async def _take_snapshot(self, manager: VersionManager, snapshots: Snapshots) -> None:
+        try:
+            await snapshots.take()
+        except BaseException as error:
+            await self.executor.release(manager.prepared)
+            if isinstance(error, SnapshotFailed):
+                # The words: https://github.com/serverless/serverless/pull/13847, the code: the model and
+                # https://github.com/hashicorp/terraform-provider-aws/issues/49904.
+                text = "An error occurred during function initialization."
+                raise VersionFailed("FunctionError", text) from error
+            if isinstance(error, EnvironmentNotStarted):
+                raise VersionFailed("InternalError", str(error)) from error
+            raise
 
     async def _prepared(self, version: FunctionVersion) -> PreparedVersion:
         """What the executor has prepared. Cancelled, it is given back as soon as it is there."""

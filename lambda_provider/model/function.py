@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lambda_provider.context import partition_of
@@ -34,6 +34,8 @@ class Status:
     last_update_reason_code: str | None = None
 
     @classmethod
+    snapshot: bool = False
+    """Environments of the version start from a snapshot."""
     def creating(cls) -> Status:
         """A new version that is being prepared."""
         return cls(state="Pending", state_reason="The function is being created.", state_reason_code="Creating")
@@ -74,9 +76,9 @@ class Status:
             last_update_reason_code="Creating",
         )
 
-    def prepared(self) -> Status:
+    def prepared(self, *, snapshot: bool = False) -> Status:
         """The status after preparation succeeded."""
-        return Status.active()
+        return replace(Status.active(), snapshot=snapshot)
 
     def preparation_failed(self, code: str, reason: str) -> Status:
         """The status after preparation failed: an Active version goes on running what it ran before."""
@@ -123,6 +125,11 @@ class Version:
 
     def describe(self, function: Function, arn: str) -> dict[str, Any]:
         """FunctionConfiguration. `arn` is the function's ARN in the form in which the caller is to see it."""
+    @property
+    def snap_start(self) -> bool:
+        """Whether its environments are to start from a snapshot."""
+        return self.number != LATEST and self.configuration.snap_start == "PublishedVersions"
+
         return self._describe_common(function, arn) | self.status.describe() | {"State": function.state_of(self)}
 
     def describe_in_list(self, function: Function, arn: str) -> dict[str, Any]:
@@ -142,7 +149,7 @@ class Version:
         }
         if self.description is not None:
             members["Description"] = self.description
-        if self.number != LATEST and self.configuration.snap_start == "PublishedVersions":
+        if self.snap_start and self.status.snapshot:
             members["SnapStart"]["OptimizationStatus"] = "On"
         if "RuntimeVersionConfig" in members:
             members["RuntimeVersionConfig"] = {"RuntimeVersionArn": function.runtime_version_arn(self)}

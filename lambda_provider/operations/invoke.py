@@ -22,6 +22,10 @@ from lambda_provider.api import (
     ResourceConflictException,
     ResourceNotFoundException,
     ServiceException,
+    SnapStartException,
+    SnapStartNotReadyException,
+    SnapStartRegenerationFailureException,
+    SnapStartTimeoutException,
     TooManyRequestsException,
 )
 from lambda_provider.context import Caller, RequestContext
@@ -33,13 +37,24 @@ from lambda_provider.operations.payload import EMPTY, check_json, check_size, de
 from lambda_provider.store.errors import StateError, refused
 from lambda_provider.validation.names import FunctionId, resolve
 from lambda_runtime.concurrency import ACCOUNT_RATE_EXCEEDED
-from lambda_runtime.errors import RuntimeServiceError, ServiceStopped, Throttled, VersionFailed, VersionNotDeployed
+from lambda_runtime.errors import (
+    RuntimeServiceError,
+    ServiceStopped,
+    SnapshotNotRegenerated,
+    SnapStartFailed,
+    SnapStartTimedOut,
+    Throttled,
+    VersionFailed,
+    VersionNotDeployed,
+)
 from lambda_runtime.event_queue import Outcome
 from lambda_runtime.types import Invocation, InvocationResult
 
 if TYPE_CHECKING:
     from lambda_provider.api import shapes
 
+# https://docs.aws.amazon.com/lambda/latest/dg/snapstart-troubleshooting.html
+_NOT_READY = "Lambda is initializing your function. It will be ready to invoke once your function state becomes ACTIVE."
 RECURSIVE_INVOCATIONS_DROPPED = "RecursiveInvocationsDropped"
 
 
@@ -198,10 +213,13 @@ class InvokeOperations(Operations):
         function, version = self._choose(identity)
         if not version.status.settled:
             try:
-                await self.deployments.ready(f"{function.arn}:{version.number}")
+                # A snapshot may take minutes to make.
+                await self.deployments.ready(f"{function.arn}:{version.number}", at_once=version.snap_start)
             except ServiceStopped as error:
                 raise _as_aws_error(error, function.arn) from error
             function, version = self._choose(identity)
+            if version.snap_start and not version.status.settled:
+                raise SnapStartNotReadyException(_NOT_READY)
         if version.status.state == "Failed" or (function.scaling and function.state_of(version) == "Deactivated"):
             raise _cannot_run(version, function.state_of(version))
         return function, version, function.arn if identity.qualifier is None else identity.qualified_arn
@@ -317,6 +335,17 @@ def _as_aws_error(error: RuntimeServiceError, version_arn: str) -> LambdaError:
         return ResourceNotFoundException(f"Function not found: {version_arn}")
     if isinstance(error, VersionFailed):
         return InvalidRuntimeException(str(error))
+    if isinstance(error, SnapStartTimedOut):
+        return SnapStartTimeoutException("Lambda couldn't restore the snapshot within the timeout limit.")
+    if isinstance(error, SnapStartFailed):
+        # The words are the model's.
+        return SnapStartException(
+            "The afterRestore() runtime hook encountered an error. For more information, check the Amazon CloudWatch logs."
+        )
+    if isinstance(error, SnapshotNotRegenerated):
+        return SnapStartRegenerationFailureException(
+            "Lambda couldn't regenerate the SnapStart snapshot for the function."
+        )
     if isinstance(error, ServiceStopped):
         return ServiceException("The service is stopping.")
     return ServiceException(str(error))

@@ -108,7 +108,8 @@ class FunctionEditor:
         """The version that `$LATEST` is published as: a new one, or the last one if nothing changed since.
 
         A new version has the status that `$LATEST` had when it was last settled: published while a creation or an update is
-        under way, it is Pending (recorded: test_publish_with_update). `$LATEST` gets a new revision id, too (recorded:
+        under way, it is Pending (recorded: test_publish_with_update); so it is until its snapshot is made, if it is to have one
+        (https://docs.aws.amazon.com/lambda/latest/dg/snapstart-activate.html). `$LATEST` gets a new revision id, too (recorded:
         test_function_revisions_version_and_alias).
         """
         last = next(reversed(self.function.versions.values()), None)
@@ -116,12 +117,9 @@ class FunctionEditor:
             return last
         number = str(self.function.settings.next_version)
         settled = self.latest.status.settled
-        version = replace(
-            self.latest,
-            number=number,
-            description=description,
-            status=self.latest.status if settled else Status.creating(),
-        )
+        version = replace(self.latest, number=number, description=description)
+        if not settled or version.snap_start:
+            version = replace(version, status=Status.creating())
         self.change_settings(next_version=int(number) + 1)
         self._put(self.latest)
         return self._put(version)

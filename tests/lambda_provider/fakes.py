@@ -143,6 +143,9 @@ class FakeRuntime:
     async def enqueue(self, invocation: Invocation, outcome: Outcome | None = None) -> None:
         self._accept(invocation)
         self.events.append(invocation)
+    def has_snapshot(self, arn: str) -> bool:
+        return arn in self.deployed and self.deployed[arn].snap_start
+
         self.outcomes.append(outcome)
 
     def keep_events_in(self, journal: EventJournal | None) -> None:
