@@ -26,6 +26,7 @@ from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog, TextPl
 from lambda_runtime.reporter import EnvironmentReporter
 from lambda_runtime.runtime_api.connection import Router, RuntimeApiConnection
 from lambda_runtime.runtime_api.extensions import ExtensionsRouter
+from lambda_runtime.runtime_api.invocation import next_headers
 from lambda_runtime.runtime_api.routes import Refused, ResponseStream, RuntimeApiRouter
 from lambda_runtime.runtime_api.server import RuntimeApiServer
 from lambda_runtime.snapstart import SnapshotSource, SnapStartSide
@@ -479,19 +480,7 @@ class ExecutionEnvironment:
             self._sandbox.work_begins()
         invocation = work.invocation
         deadline_ms = int((self._bound_at + self.version.timeout_s) * 1000)
-        lines = [
-            f"Lambda-Runtime-Aws-Request-Id: {invocation.request_id}\r\n"
-            f"Lambda-Runtime-Deadline-Ms: {deadline_ms}\r\n"
-            f"Lambda-Runtime-Invoked-Function-Arn: {invocation.invoked_arn}\r\n"
-            f"Lambda-Runtime-Trace-Id: {invocation.trace_header or ''}\r\n"
-        ]
-        if invocation.client_context is not None:
-            lines.append(f"Lambda-Runtime-Client-Context: {invocation.client_context}\r\n")
-        if invocation.cognito_identity is not None:
-            lines.append(f"Lambda-Runtime-Cognito-Identity: {invocation.cognito_identity}\r\n")
-        if invocation.tenant_id is not None:
-            lines.append(f"Lambda-Runtime-Aws-Tenant-Id: {invocation.tenant_id}\r\n")
-        connection.reply(200, "".join(lines).encode(), invocation.payload)
+        connection.reply(200, next_headers(invocation, deadline_ms), invocation.payload)
         if self._extensions is not None:
             self._extensions.invoke(invocation, deadline_ms)
 

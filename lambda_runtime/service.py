@@ -19,6 +19,7 @@ from lambda_runtime.event_queue import EventJournal, EventQueue, Outcome, Queued
 from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
 from lambda_runtime.live_code import look_at
 from lambda_runtime.logs import ClosableSink, LogSink
+from lambda_runtime.managed_instances import Bounds, ManagedInstances
 from lambda_runtime.metrics import Metrics, MetricSink, Series
 from lambda_runtime.provisioned import INIT_FAILURE, Allocation, ProvisionedStatus
 from lambda_runtime.scaling import ScalingByFunction
@@ -31,6 +32,8 @@ from lambda_runtime.work import Work
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+Manager = VersionManager | ManagedInstances
 
 NO_RUNTIME = "InvalidRuntime"
 """The StateReasonCode with which an executor says that it has nothing to run a runtime with."""
@@ -73,9 +76,10 @@ class RuntimeService:
         self._scaling = ScalingByFunction(config, self.clock)
         self.metrics = Metrics(metric_sink, self.concurrency.unreserved)
         self.sampler = Sampler()
-        self._managers: dict[str, VersionManager] = {}
+        self._managers: dict[str, Manager] = {}
+        self._bounds: dict[str, Bounds] = {}
         self._allocations = Allocations(self._set_provisioned_target, self._provisioned_on)
-        self._drained: set[VersionManager] = set()
+        self._drained: set[Manager] = set()
         self._drain_ended = asyncio.Event()
         self._without_runtime: dict[str, VersionFailed] = {}
         self._undeployable: set[str] = set()
@@ -130,10 +134,11 @@ class RuntimeService:
         self.metrics.flush()
         log_sink.close()
 
-    def _end_all(self) -> set[VersionManager]:
+    def _end_all(self) -> set[Manager]:
         """Begin to end everything; the answer is whose environments have to go."""
         self.events.forget()
         self._allocations.clear()
+        self._bounds.clear()
         managers, self._managers = list(self._managers.values()), {}
         self._drained.update(managers)
         ending = set(self._drained)
@@ -177,7 +182,7 @@ class RuntimeService:
     def has_snapshot(self, arn: str) -> bool:
         """Whether environments of a deployed version start from a snapshot. On the service's loop only."""
         manager = self._managers.get(arn)
-        return manager is not None and manager.snapshots is not None and not manager.snapshots.obstacle
+        return isinstance(manager, VersionManager) and manager.snapshots is not None and not manager.snapshots.obstacle
 
     async def retire(self, arn: str) -> None:
         """Forget a version: what runs may finish, nothing new is taken. Unknown ARNs are ignored."""
@@ -201,6 +206,19 @@ class RuntimeService:
     def provisioned(self, name: str) -> ProvisionedStatus | None:
         """How far such a request is; None if there is none. On the service's loop only."""
         return self._allocations.status(name)
+
+    def set_bounds(self, arn: str, bounds: Bounds | None) -> None:
+        """How many environments a version on managed instances keeps and may have; None forgets it.
+
+        A version need not be deployed yet; one that is not on managed instances has none. On the service's loop only.
+        """
+        if bounds is None:
+            self._bounds.pop(arn, None)
+            return
+        self._bounds[arn] = bounds
+        manager = self._managers.get(arn)
+        if isinstance(manager, ManagedInstances):
+            manager.set_bounds(bounds)
 
     async def invoke(self, invocation: Invocation, *, synchronous: bool = True) -> InvocationResult:
         """Run a version and return what it answered; for a streamed response, as soon as it begins.
@@ -285,7 +303,7 @@ class RuntimeService:
         """Environments that exist now, in any state."""
         return sum(manager.environment_count for manager in [*self._managers.values(), *self._drained])
 
-    async def _deployed(self, arn: str) -> VersionManager:
+    async def _deployed(self, arn: str) -> Manager:
         while (deploying := self._deploying.get(arn)) is not None:
             await asyncio.shield(deploying)
         if self._stopped:
@@ -295,7 +313,7 @@ class RuntimeService:
             raise self._without_runtime.get(arn) or VersionNotDeployed(arn)
         return manager
 
-    async def _up_to_date(self, manager: VersionManager, folder: Path) -> VersionManager:
+    async def _up_to_date(self, manager: Manager, folder: Path) -> Manager:
         """The manager of what the version's folder holds now; an older one finishes its work and goes."""
         content = await asyncio.to_thread(look_at, folder)
         arn = manager.version.arn
@@ -305,7 +323,7 @@ class RuntimeService:
             manager = await self._deployed(arn)
         return manager
 
-    async def _prepare(self, version: FunctionVersion) -> VersionManager | None:
+    async def _prepare(self, version: FunctionVersion) -> Manager | None:
         self._without_runtime.pop(version.arn, None)
         self._undeployable.discard(version.arn)
         try:
@@ -316,6 +334,17 @@ class RuntimeService:
             logger.warning("%s cannot run here: %s", version.arn, error)
             self._without_runtime[version.arn] = error
             return None
+        if version.max_concurrency is not None:
+            return ManagedInstances(
+                prepared,
+                self.executor,
+                self.config,
+                self._log_sink,
+                self._credentials,
+                self._bounds.get(version.arn, Bounds()),
+                self._manager_drained,
+                self._shutdowns,
+            )
         manager = VersionManager(
             prepared,
             self.executor,
@@ -378,7 +407,7 @@ class RuntimeService:
         for manager in [*self._managers.values(), *self._drained]:
             manager.deliver_logs()
 
-    def _series(self, manager: VersionManager, invoked_arn: str) -> Series:
+    def _series(self, manager: Manager, invoked_arn: str) -> Series:
         series = manager.series[invoked_arn] = self.metrics.series(manager.version, invoked_arn)
         return series
 
@@ -386,7 +415,7 @@ class RuntimeService:
         series.ended(work.duration_ms, work.failed)
         self.concurrency.release(version)
 
-    def _release_provisioned(self, manager: VersionManager, series: Series, work: Work) -> None:
+    def _release_provisioned(self, manager: Manager, series: Series, work: Work) -> None:
         series.ended(work.duration_ms, work.failed)
         manager.provisioned.release()
         self.concurrency.release_provisioned(manager.version)
@@ -408,11 +437,11 @@ class RuntimeService:
             self.concurrency.set_provisioned(manager.version, manager.provisioned.capacity)
             self._allocations.version_changed(arn)
 
-    def _drain(self, manager: VersionManager) -> None:
+    def _drain(self, manager: Manager) -> None:
         self._drained.add(manager)
         manager.drain()
 
-    def _manager_drained(self, manager: VersionManager) -> None:
+    def _manager_drained(self, manager: Manager) -> None:
         self._drained.discard(manager)
         self._drain_ended.set()
         task = asyncio.get_running_loop().create_task(self.executor.release(manager.prepared))

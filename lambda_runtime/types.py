@@ -58,6 +58,8 @@ class FunctionVersion:
     image_entry_point: tuple[str, ...] | None = None
     image_working_directory: str | None = None
     reserved_concurrency: int | None = None
+    max_concurrency: int | None = None
+    """Invocations that an environment takes at once, on managed instances; None for one, as everywhere else."""
 
     @property
     def function_arn(self) -> str:

@@ -21,7 +21,7 @@ from lambda_runtime.variables import SNAP_START
 from lambda_runtime.work import Work
 
 ON_DEMAND = "on-demand"
-_FINISHING_GRACE_S = 0.02
+FINISHING_GRACE_S = 0.02
 """How long an invocation waits for an environment that has just answered and will ask for the next one in a moment. A caller
 that invokes one after the other would else start a second environment, because its next request can be here first."""
 
@@ -113,7 +113,7 @@ class VersionManager:
         if len(self._pending) <= self._starting:
             return
         if len(self._pending) - self._starting <= self._finishing:
-            self._loop.call_later(_FINISHING_GRACE_S, self._start_for, work)
+            self._loop.call_later(FINISHING_GRACE_S, self._start_for, work)
         else:
             self._start_missing(self._finishing)
 

@@ -211,10 +211,32 @@ class FunctionConfiguration:
         arn: str | None = config and config["LambdaManagedInstancesCapacityProviderConfig"]["CapacityProviderArn"]
         return arn
 
+    @property
+    def max_concurrency(self) -> int | None:
+        """How many invocations an environment on managed instances takes at once, or None on Lambda's own.
+
+        What is not set depends on the runtime and on the vCPUs, of which there is one for 2 GiB of memory unless another ratio
+        is set: Developer Guide, "Lambda Managed Instances runtimes" and the pages of the runtimes.
+        """
+        member = self.kept.get("CapacityProviderConfig")
+        if member is None:
+            return None
+        config = member["LambdaManagedInstancesCapacityProviderConfig"]
+        if (concurrency := config.get("PerExecutionEnvironmentMaxConcurrency")) is not None:
+            return int(concurrency)
+        cpus = self.memory_mib / 1024 / config.get("ExecutionEnvironmentMemoryGiBPerVCpu", 2)
+        runtime = self.runtime or ""
+        each = next((count for name, count in _CONCURRENCY_BY_RUNTIME if runtime.startswith(name)), 1)
+        return max(1, int(each * cpus))
+
     def runtime_version_arn(self, region: str) -> str:
         """The build of the runtime that is used: AWS names it by a hash; here one exists for each runtime and architecture."""
         build = hashlib.sha256(f"{self.runtime}/{self.architecture}".encode()).hexdigest()
         return f"arn:{partition_of(region)}:lambda:{region}::runtime:{build}"
+
+
+_CONCURRENCY_BY_RUNTIME = (("python", 16), ("nodejs", 64), ("java", 32), ("dotnet", 32))
+"""Invocations at once for each vCPU."""
 
 
 def present(**members: Any) -> dict[str, Any]:

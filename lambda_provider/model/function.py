@@ -15,6 +15,8 @@ from lambda_provider.model.runtime_management import RuntimeManagement
 from lambda_provider.model.url import FunctionUrl
 
 LATEST = "$LATEST"
+LATEST_PUBLISHED = "$LATEST.PUBLISHED"
+"""On managed instances, the newest published version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,8 +263,20 @@ class Function:
 
     def state_of(self, version: Version) -> str:
         """The state of a version: one that is scaled to no environment at all is Deactivated."""
-        scaling = self.scaling.get(version.number)
+        scaling = self.scaling_of(version)
         return "Deactivated" if scaling is not None and scaling.deactivates else version.status.state
+
+    @property
+    def latest_published(self) -> Version | None:
+        """The newest published version."""
+        return next(reversed(self.versions.values()), None)
+
+    def scaling_of(self, version: Version) -> FunctionScaling | None:
+        """The bounds that were set for a version, by its number or as the newest one."""
+        if not self.scaling:
+            return None
+        own = self.scaling.get(version.number)
+        return self.scaling.get(LATEST_PUBLISHED) if own is None and version is self.latest_published else own
 
     def qualified_arn(self, qualifier: str | None) -> str:
         """The ARN with that qualifier, or without one."""

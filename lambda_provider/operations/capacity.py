@@ -9,8 +9,9 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from lambda_provider.model.function import Function
+from lambda_provider.model.function import Function, Version
 from lambda_provider.store.store import Store
+from lambda_runtime.managed_instances import Bounds
 from lambda_runtime.provisioned import ProvisionedStatus
 from lambda_runtime.service import RuntimeService
 
@@ -27,6 +28,7 @@ class _Claims:
 
     reserved: int | None = None
     provisioned: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
 
     @classmethod
     def of(cls, function: Function | None) -> _Claims:
@@ -35,6 +37,11 @@ class _Claims:
         return cls(
             function.settings.reserved_concurrency,
             {f"{function.arn}:{qualifier}": _environments(function, qualifier) for qualifier in function.provisioned},
+            {
+                f"{function.arn}:{version.number}": _bounds(function, version)
+                for version in function.versions.values()
+                if version.configuration.capacity_provider_arn is not None
+            },
         )
 
 
@@ -78,6 +85,9 @@ class Capacity:
     async def _apply(self, function: Function, before: _Claims, after: _Claims) -> None:
         if before.reserved != after.reserved:
             self._runtime.concurrency.set_reserved(function.account_id, function.region, function.arn, after.reserved)
+        for arn in {**before.bounds, **after.bounds}:
+            if before.bounds.get(arn) != after.bounds.get(arn):
+                self._runtime.set_bounds(arn, after.bounds.get(arn))
         names = {**before.provisioned, **after.provisioned}
         changed = {name for name in names if before.provisioned.get(name) != after.provisioned.get(name)}
         await self._provision({name: after.provisioned.get(name, {}) for name in names if name in changed})
@@ -108,6 +118,17 @@ def claimed(function: Function) -> int:
 def provisioned(function: Function, *, but: str | None = None) -> int:
     """The provisioned concurrency of all versions and aliases, or of all but one."""
     return sum(config.requested for qualifier, config in function.provisioned.items() if qualifier != but)
+
+
+def _bounds(function: Function, version: Version) -> Bounds:
+    """How many environments a version on managed instances has here: what was asked for, or else one that is initialised.
+
+    AWS starts three, one an availability zone; here is one zone.
+    """
+    scaling = function.scaling_of(version)
+    maximum = scaling.maximum if scaling is not None else None
+    minimum = 1 if scaling is None or scaling.minimum is None else scaling.minimum
+    return Bounds(minimum if maximum is None else min(minimum, maximum), maximum)
 
 
 def _environments(function: Function, qualifier: str) -> Mapping[str, int]:

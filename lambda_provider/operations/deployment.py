@@ -289,7 +289,8 @@ def runtime_version(function: Function, version: Version, archives: ArchiveStore
         ephemeral_storage_mib=configuration.ephemeral_storage_mib,
         role_arn=configuration.role,
         log_group=configuration.logging.log_group,
-        log_format=configuration.logging.log_format,
+        # Functions on managed instances always log in JSON ("Python runtime for Lambda Managed Instances").
+        log_format="JSON" if configuration.capacity_provider_arn else configuration.logging.log_format,
         application_log_level=configuration.logging.application_log_level,
         system_log_level=configuration.logging.system_log_level,
         tracing_mode=configuration.tracing_mode,
@@ -300,4 +301,5 @@ def runtime_version(function: Function, version: Version, archives: ArchiveStore
         image_entry_point=image.entry_point if image else None,
         image_working_directory=image.working_directory if image else None,
         reserved_concurrency=function.settings.reserved_concurrency,
+        max_concurrency=configuration.max_concurrency,
     )

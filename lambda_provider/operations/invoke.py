@@ -30,7 +30,7 @@ from lambda_provider.api import (
 )
 from lambda_provider.context import Caller, RequestContext
 from lambda_provider.delivery.records import Parcel
-from lambda_provider.model.function import LATEST, Function, Version
+from lambda_provider.model.function import LATEST, LATEST_PUBLISHED, Function, Version
 from lambda_provider.operations import lineage
 from lambda_provider.operations.base import Operations
 from lambda_provider.operations.payload import EMPTY, check_json, check_size, decode_client_context
@@ -253,7 +253,7 @@ class InvokeOperations(Operations):
                     # Each invoke is its own draw; AWS calls it a simple probabilistic model.
                     if random.random() < weight:
                         qualifier = additional
-            version = function.version(qualifier)
+            version = function.latest_published if qualifier == LATEST_PUBLISHED else function.version(qualifier)
             if version is not None:
                 return function, version
         # With the qualifier even if none was given (recorded: test_invoke_exceptions).

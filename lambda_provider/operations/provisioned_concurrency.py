@@ -102,13 +102,17 @@ class ProvisionedConcurrencyOperations(Operations):
 
     @staticmethod
     def _require_shared(function: Function) -> None:
-        """Raise for what isolates tenants: an environment that belongs to nobody cannot wait for them.
+        """Raise for what isolates tenants, or runs on managed instances, which keep environments of their own.
 
-        Developer Guide, "Tenant isolation", limitations.
+        Developer Guide, "Tenant isolation", limitations, and "Lambda Managed Instances".
         """
         if function.latest.configuration.tenant_isolated:
             raise InvalidParameterValueException(
                 "Provisioned concurrency is not supported for functions with tenant isolation enabled."
+            )
+        if function.latest.configuration.capacity_provider_arn is not None:
+            raise InvalidParameterValueException(
+                "Provisioned concurrency is not supported for functions with a capacity provider."
             )
 
     def _require_capacity(self, function: FunctionEditor, qualifier: str, requested: int) -> None:

@@ -29,7 +29,10 @@ class ScalingOperations(Operations):
     def put_function_scaling_config(
         self, context: RequestContext, request: shapes.PutFunctionScalingConfigRequest
     ) -> shapes.PutFunctionScalingConfigResponse:
-        """Set the bounds; a bound that is not sent is AWS's choice, and with none at all both are. 0 deactivates the version."""
+        """Set the bounds; a bound that is not sent is AWS's choice, and with none at all both are. 0 deactivates the version.
+
+        They hold at once (`lambda_runtime.managed_instances`).
+        """
         identity = resolve(context, request["FunctionName"], request["Qualifier"])
         member = request.get("FunctionScalingConfig", {})
         scaling = FunctionScaling(

@@ -8,6 +8,7 @@ arrive, an answer that may come much later (`GET next`).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -54,6 +55,7 @@ class RuntimeApiConnection(asyncio.Protocol):
         "_trailers",
         "_transport",
         "_url",
+        "on_lost",
     )
 
     def __init__(self, router: Router) -> None:
@@ -63,6 +65,8 @@ class RuntimeApiConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._keep_alive = True
         self._acknowledgement: bytes | None = None
+        self.on_lost: Callable[[], None] | None = None
+        """Called when the connection is closed, whatever is under way on it."""
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._trailers: list[tuple[bytes, bytes]] | None = None
@@ -89,6 +93,8 @@ class RuntimeApiConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.aborted()
+        if self.on_lost is not None:
+            self.on_lost()
 
     # --- what httptools calls
 

@@ -17,6 +17,7 @@ from lambda_provider.host import ServiceUnavailable
 from lambda_runtime.clock import SystemClock
 from lambda_runtime.errors import RuntimeServiceError, VersionFailed, VersionNotDeployed
 from lambda_runtime.event_queue import EventJournal, Outcome, QueuedEvent
+from lambda_runtime.managed_instances import Bounds
 from lambda_runtime.provisioned import ProvisionedStatus
 from lambda_runtime.tracing import Sampler
 from lambda_runtime.types import FunctionVersion, Invocation, InvocationResult
@@ -90,6 +91,7 @@ class FakeRuntime:
         self.reserved: dict[str, int] = {}
         self.provisioned_requests: dict[str, Mapping[str, int]] = {}
         self.provisioned_status = ProvisionedStatus()
+        self.bounds: dict[str, Bounds] = {}
 
     def set_reserved(self, account_id: str, region: str, function_arn: str, reserved: int | None) -> None:
         self.reserved.pop(function_arn, None)
@@ -100,6 +102,11 @@ class FakeRuntime:
         self.provisioned_requests.pop(name, None)
         if versions:
             self.provisioned_requests[name] = versions
+
+    def set_bounds(self, arn: str, bounds: Bounds | None) -> None:
+        self.bounds.pop(arn, None)
+        if bounds is not None:
+            self.bounds[arn] = bounds
 
     def provisioned(self, name: str) -> ProvisionedStatus | None:
         return self.provisioned_status if name in self.provisioned_requests else None

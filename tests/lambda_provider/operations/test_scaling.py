@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lambda_provider.api import InvalidParameterValueException, ResourceConflictException, ResourceNotFoundException
+from lambda_runtime.managed_instances import Bounds
 
 from ..fakes import ACCOUNT, REGION, FakeEc2, arn, context
 from .conftest import configuration
@@ -92,3 +93,55 @@ def test_version_that_is_not_there(provider, managed):
     assert str(error.value) == f"Function not found: {arn('f', '7')}"
     with pytest.raises(ResourceNotFoundException):
         put(provider, "1", "other")
+
+
+def bounds_of(runtime, number="1"):
+    """What the data plane was told."""
+
+    async def read():
+        return runtime.bounds.get(arn("f", number))
+
+    return runtime.run(read())
+
+
+def test_the_data_plane_has_the_bounds_and_the_concurrency(provider, runtime, managed):
+    deployed = runtime.deployed[arn("f", "1")]
+    assert (deployed.max_concurrency, deployed.log_format) == (16, "JSON")
+    assert bounds_of(runtime) == Bounds(1, None)
+    put(provider, MinExecutionEnvironments=2, MaxExecutionEnvironments=4)
+    assert bounds_of(runtime) == Bounds(2, 4)
+    put(provider, MaxExecutionEnvironments=0)
+    assert bounds_of(runtime) == Bounds(0, 0)
+    put(provider)
+    assert bounds_of(runtime) == Bounds(1, None)
+    put(provider, "$LATEST.PUBLISHED", MinExecutionEnvironments=3)
+    assert bounds_of(runtime) == Bounds(3, None)
+    provider.delete_function(context(), {"FunctionName": "f"})
+    assert bounds_of(runtime) is None
+
+
+def test_the_newest_version_can_be_invoked_as_such(provider, runtime, managed):
+    call = {"FunctionName": "f", "Qualifier": "$LATEST.PUBLISHED"}
+    assert runtime.run(provider.invoke(context(), call))["ExecutedVersion"] == "1"
+
+
+def test_the_concurrency_of_an_environment_depends_on_runtime_and_memory_unless_it_is_set(provider, managed):
+    def concurrency(**members):
+        return provider.store.find(ACCOUNT, REGION, "f").latest.configuration.max_concurrency
+
+    assert concurrency() == 16
+    config = {"CapacityProviderArn": PROVIDER, "PerExecutionEnvironmentMaxConcurrency": 5}
+    member = {"CapacityProviderConfig": {"LambdaManagedInstancesCapacityProviderConfig": config}}
+    provider.update_function_configuration(context(), {"FunctionName": "f", **member})
+    assert concurrency() == 5
+
+
+def test_functions_elsewhere_take_one_invocation_at_a_time(runtime, active):
+    active()
+    assert runtime.deployed[arn("f", "$LATEST")].max_concurrency is None
+
+
+def test_there_is_no_provisioned_concurrency_on_managed_instances(provider, managed):
+    request = {"FunctionName": "f", "Qualifier": "1", "ProvisionedConcurrentExecutions": 1}
+    with pytest.raises(InvalidParameterValueException, match="capacity provider"):
+        provider.put_provisioned_concurrency_config(context(), request)
