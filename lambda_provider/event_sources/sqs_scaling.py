@@ -51,7 +51,8 @@ class Concurrency:
     @property
     def allowed(self) -> int:
         """Batches that may be with the function at once, now."""
-        return int(self._allowed)
+        # What the clock's seconds, which have a rounding of their own, leave open.
+        return int(self._allowed + 1e-3)
 
     async def free(self) -> None:
         """Return when there is a slot. Waiting for one is what makes the allowance grow."""
