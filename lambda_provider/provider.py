@@ -141,7 +141,7 @@ class LambdaProvider(
         self.event_sources.start()
 
     def on_before_state_save(self) -> None:
-        """The host is about to copy the state directory: until `on_after_state_save` a copy is whole, though work goes on."""
+        """The host is about to copy the state directory: until `on_after_state_save` changes wait; functions go on to run."""
         self.state.freeze()
 
     def on_after_state_save(self) -> None:

@@ -9,6 +9,8 @@ f   the control plane with many functions against a few: get one, list a page, c
 g   asynchronous invokes: events accepted a second, and completed from the first to the last
 h   a burst: 100 first invokes at once, each in an environment of its own
 i   a streamed response: the time to its first byte, while the handler goes on
+s   what a state directory costs: functions created, and events accepted, without one against with one
+t   many functions saved and loaded: seconds, MiB on disk and in memory
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+import bench_state
 import boto3
 import uvloop
 
@@ -340,6 +343,10 @@ def many_functions(count: int, runtime: str) -> None:
         row("f  memory a function", f"{memory_kib:8.1f} KiB")
 
 
+def seconds(value: float) -> str:
+    return f"{value:8.2f} s"
+
+
 def ms(seconds: float) -> str:
     return f"{seconds * 1000:8.2f} ms"
 
@@ -372,7 +379,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each measurement (default %(default)s)")
     parser.add_argument("--cold", type=int, default=15, help="cold invokes of each runtime (default %(default)s)")
     parser.add_argument(
-        "--functions", type=int, default=10_000, help="functions for part f; 0 skips it (default %(default)s)"
+        "--functions", type=int, default=10_000, help="functions for parts f and t; 0 skips them (default %(default)s)"
     )
     options = parser.parse_args()
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -429,8 +436,10 @@ def main() -> None:
         row("e  gateway resident, fresh", f"{idle_mib:8.1f} MiB")
         row("e  gateway resident, after this run", f"{resident_mib(pid):8.1f} MiB")
     events(options.requests, python)
+    bench_state.costs(sys.modules[__name__], 300, options.rounds, python)
     if options.functions:
         many_functions(options.functions, python)
+        bench_state.many(sys.modules[__name__], options.functions, python)
 
 
 if __name__ == "__main__":

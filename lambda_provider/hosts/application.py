@@ -155,6 +155,7 @@ class HostedLambda:
                 "environments": assembly.runtime.environment_count(),
                 "queued_events": len(assembly.runtime.events),
                 "in_use": assembly.runtime.in_use(),
+                "preparing_versions": assembly.provider.deployments.pending,
                 "services": {"lambda": {"state": "running"}} if services is None else services(),
             }
 

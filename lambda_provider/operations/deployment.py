@@ -75,6 +75,11 @@ class Deployments:
         """Held while a version leaves the line, so that nobody sees it neither there nor in transition."""
         self._preparations = asyncio.Semaphore(_PARALLEL_PREPARATIONS)
 
+    @property
+    def pending(self) -> int:
+        """How many versions are being prepared, or stand in line for it."""
+        return len(self._line) + len(self._transitions)
+
     def begin(self, function: Function, version: Version) -> None:
         """Start to prepare a version of a stored function; an older transition of the same version is forgotten."""
         self._start(self._transition(function, version), function, version)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import sqlite3
 import threading
@@ -23,8 +24,10 @@ from typing import Any, NamedTuple
 from lambda_provider.store.errors import StateError
 from lambda_provider.store.formats import FORMAT, checksum, migrate
 
-_CHECKPOINT_PAGES = 1000
-"""SQLite's own default: so long may the write-ahead log get, in pages, before it is moved into the file."""
+logger = logging.getLogger(__name__)
+
+COPY_S = 60.0
+"""How long changes wait for somebody who copies the directory."""
 
 
 class Key(NamedTuple):
@@ -76,7 +79,8 @@ class Journal:
         newer format.
         """
         self._path = directory / "state.sqlite3"
-        self._mutex = threading.Lock()
+        self._mutex = threading.Condition(threading.Lock())
+        self._frozen = False
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock_file = self._take(directory / "lock")
@@ -145,18 +149,19 @@ class Journal:
             self._put_positions(puts)
 
     def freeze(self) -> None:
-        """Move what the write-ahead log holds into the database file, and leave that alone until `thaw`. Raises StateError.
+        """Bring everything into the database file, and hold changes back until `thaw`: the directory can be copied.
 
-        The directory can be copied meanwhile, though changes go on: they are in the log, of which any beginning will do.
+        Raises StateError. A copy that takes longer than `COPY_S` is not waited for; it may lack code of the newest functions.
         """
         with self._guarded():
-            self._database.execute("PRAGMA wal_autocheckpoint = 0")
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._frozen = True
 
     def thaw(self) -> None:
-        """The database file may be changed again. Raises StateError."""
-        with self._guarded():
-            self._database.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        """Changes may be made again."""
+        with self._mutex:
+            self._frozen = False
+            self._mutex.notify_all()
 
     def close(self) -> None:
         """Let go of the directory. May be called twice."""
@@ -247,12 +252,15 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._guarded(), self._database:
+        with self._guarded(change=True), self._database:
             yield
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _guarded(self, *, change: bool = False) -> Iterator[None]:
         with self._mutex:
+            if change and not self._mutex.wait_for(lambda: not self._frozen, COPY_S):
+                logger.warning("%s is being copied for more than %.0f s; changes go on", self._path.parent, COPY_S)
+                self._frozen = False
             try:
                 yield
             except sqlite3.OperationalError as error:

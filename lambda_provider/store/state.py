@@ -45,6 +45,7 @@ class State:
 
     def close(self) -> None:
         """Write what is not written yet, and let go of the directory; what is in memory stays. May be called twice."""
+        self.thaw()
         if self.events is not None:
             self.events.close()
         self.positions.close()
@@ -67,10 +68,11 @@ class State:
     # Copies
 
     def freeze(self) -> None:
-        """Let somebody copy the directory: until `thaw`, changes are made where a copy may have them or not."""
+        """Let somebody copy the directory: until `thaw`, changes wait, so that what is copied belongs together."""
         if self._journal is not None:
-            self._journal.freeze()
+            self.positions.flush()
             self.archives.keep_all()
+            self._journal.freeze()
 
     def thaw(self) -> None:
         """The copy is made."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -103,7 +104,8 @@ class StateFile:
                     content = opened.read(name)
                     if name != f"code/{hashlib.sha256(content).hexdigest()}.zip":
                         raise ValueError(f"{name} is not what its name says")
-                    held.enter_context(archives.hold(content))
+                    held.enter_context(archives.hold(content, sync=False))
+            os.sync()
             yield
 
     def _manifest(self, opened: zipfile.ZipFile) -> Mapping[str, Any]:

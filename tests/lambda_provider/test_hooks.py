@@ -73,11 +73,7 @@ class SomeHost:
         self.runtime.close()
 
     def until(self, true: Callable[[], bool]) -> None:
-        async def look() -> None:
-            while not true():  # noqa: ASYNC110  (nothing tells; `run` has a time limit)
-                await asyncio.sleep(0.001)
-
-        self.runtime.run(look())
+        self.runtime.until(true)
 
 
 class Counting(EventSource):
@@ -140,6 +136,7 @@ def test_what_was_saved_is_loaded_into_another_host(hosts, tmp_path):
     other.start().create_function(context(), creation("g"))
     other.load()
     assert names(other.provider) == ["f"]
+    other.until(lambda: not other.provider.deployments.pending)
     described = other.provider.get_function(context(), {"FunctionName": "f"})["Configuration"]
     assert described["State"] == "Active"
 

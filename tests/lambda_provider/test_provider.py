@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def test_stored_versions_are_prepared_in_their_order_eight_at_a_time(runtime, tm
     runtime.run(turns())
     assert runtime.begun == arns[:8]
     runtime.release_preparations()
-    runtime.run(until(lambda: len(runtime.deployments) == 20))
+    runtime.until(lambda: len(runtime.deployments) == 20)
     assert runtime.begun == arns
     second.stop()
 
@@ -150,7 +150,7 @@ def test_a_version_that_somebody_waits_for_is_next(runtime, tmp_path, by):
             waiting = thread.submit(second.get_function, context(), {"FunctionName": "f25"})
         else:
             waiting = runtime.submit(until_resumed(runtime))
-        runtime.run(until(lambda: arns[25] not in second.deployments._line))
+        runtime.until(lambda: arns[25] not in second.deployments._line)
         runtime.release_preparations()
         answer = waiting.result(10)
         assert arns[25] in runtime.begun[:9], "those eight that had begun, and then it"
@@ -158,7 +158,7 @@ def test_a_version_that_somebody_waits_for_is_next(runtime, tmp_path, by):
             assert answer["ExecutedVersion"] == "$LATEST"
         elif by == "a reader":
             assert answer["Configuration"]["State"] == "Active"
-    runtime.run(until(lambda: sorted(runtime.deployments) == arns))
+    runtime.until(lambda: sorted(runtime.deployments) == arns)
     second.stop()
 
 
@@ -172,7 +172,7 @@ def test_a_version_that_is_deleted_in_line_is_not_prepared(runtime, tmp_path):
     second = started(runtime, tmp_path)
     second.delete_function(context(), {"FunctionName": "f15"})
     runtime.release_preparations()
-    runtime.run(until(lambda: len(runtime.deployments) == 19))
+    runtime.until(lambda: len(runtime.deployments) == 19)
     assert arns[15] not in runtime.deployments
     second.stop()
 
@@ -350,11 +350,6 @@ def test_events_of_a_loaded_state_go_on_instead_of_those_before(runtime, tmp_pat
 
 async def until_resumed(runtime: FakeRuntime) -> None:
     while not runtime.resumed:  # noqa: ASYNC110  (nothing tells; `run` has a time limit)
-        await asyncio.sleep(0)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    while not true():  # noqa: ASYNC110  (nothing tells; `run` has a time limit)
         await asyncio.sleep(0)
 
 

@@ -69,6 +69,8 @@ def everything(provider: LambdaProvider) -> dict[str, str]:
     call("put_function_concurrency", FunctionName="h", ReservedConcurrentExecutions=0)
     queue = "arn:aws:sqs:eu-west-1:111111111111:other"
     other = call("create_event_source_mapping", FunctionName="g", EventSourceArn=queue, Enabled=False, Tags={"t": "1"})
+    for name in ("f", "g", "h"):
+        call("get_function", FunctionName=name)
     for resource in (names["signing"], CAPACITY_PROVIDER, other["EventSourceMappingArn"]):
         call("tag_resource", Resource=resource, Tags={"c": "d"})
     provider.positions.put(names["mapping"], "shard-0", {"after": "1"})
@@ -96,8 +98,11 @@ def choices(names: Mapping[str, str]) -> dict[str, list[Any]]:
 def answers(provider: LambdaProvider, names: Mapping[str, str]) -> dict[str, Any]:
     """What every reading operation answers to every request that can be made of the names."""
     known, found = choices(names), {}
-    for name in ("f", "g", "h"):
-        provider.get_function(context(), {"FunctionName": name})
+    runtime: Any = provider.runtime
+    store = provider.store
+    runtime.until(
+        lambda: all(each.status.settled for function in store.all_functions() for each in function.all_versions())
+    )
     for operation in READING:
         shape = MODEL.input_of(operation)
         values = {

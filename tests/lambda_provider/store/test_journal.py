@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -83,4 +85,30 @@ def test_a_change_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(StateError, match=r"the change was not made|is damaged"):
         journal.write({ONE: "1", TWO: None})  # type: ignore[dict-item]
     assert journal.load().records == []
+    journal.close()
+
+
+def test_changes_wait_while_the_directory_is_copied(tmp_path, monkeypatch):
+    journal = Journal(tmp_path / "state")
+    journal.write({ONE: "1"})
+    journal.freeze()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(journal.write, {TWO: "2"})
+        assert journal.load().records == [(ONE, "1")], "readers do not wait"
+        shutil.copytree(tmp_path / "state", tmp_path / "copy")
+        assert not waiting.done()
+        journal.thaw()
+        waiting.result(10)
+    assert Journal(tmp_path / "copy").load().records == [(ONE, "1")]
+    assert journal.load().records == [(ONE, "1"), (TWO, "2")]
+    journal.close()
+
+
+def test_a_copy_that_never_ends_does_not_stop_changes_for_good(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("lambda_provider.store.journal.COPY_S", 0.01)
+    journal = Journal(tmp_path)
+    journal.freeze()
+    journal.write({ONE: "1"})
+    assert journal.load().records == [(ONE, "1")]
+    assert "is being copied for more than" in caplog.text
     journal.close()
