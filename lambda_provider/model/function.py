@@ -34,10 +34,10 @@ class Status:
     last_update: str | None = None
     last_update_reason: str | None = None
     last_update_reason_code: str | None = None
-
-    @classmethod
     snapshot: bool = False
     """Environments of the version start from a snapshot."""
+
+    @classmethod
     def creating(cls) -> Status:
         """A new version that is being prepared."""
         return cls(state="Pending", state_reason="The function is being created.", state_reason_code="Creating")
@@ -125,13 +125,13 @@ class Version:
     status: Status
     description: str | None = None
 
-    def describe(self, function: Function, arn: str) -> dict[str, Any]:
-        """FunctionConfiguration. `arn` is the function's ARN in the form in which the caller is to see it."""
     @property
     def snap_start(self) -> bool:
         """Whether its environments are to start from a snapshot."""
         return self.number != LATEST and self.configuration.snap_start == "PublishedVersions"
 
+    def describe(self, function: Function, arn: str) -> dict[str, Any]:
+        """FunctionConfiguration. `arn` is the function's ARN in the form in which the caller is to see it."""
         return self._describe_common(function, arn) | self.status.describe() | {"State": function.state_of(self)}
 
     def describe_in_list(self, function: Function, arn: str) -> dict[str, Any]:
