@@ -125,6 +125,15 @@ class FakeRuntime:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.submit(work).result(10)
 
+    def until(self, true: Callable[[], bool]) -> None:
+        """Return when something is true that the loop makes true; fails after ten seconds."""
+
+        async def look() -> None:
+            while not true():  # noqa: ASYNC110  (nothing tells)
+                await asyncio.sleep(0.001)
+
+        self.run(look())
+
     async def deploy(self, version: FunctionVersion) -> None:
         self.begun.append(version.arn)
         if self.gate is not None:
@@ -133,6 +142,9 @@ class FakeRuntime:
         if failure := self.failures.get(version.arn):
             raise failure
         self.deployed[version.arn] = version
+
+    def has_snapshot(self, arn: str) -> bool:
+        return arn in self.deployed and self.deployed[arn].snap_start
 
     async def retire(self, arn: str) -> None:
         self.retired.append(arn)
@@ -150,9 +162,6 @@ class FakeRuntime:
     async def enqueue(self, invocation: Invocation, outcome: Outcome | None = None) -> None:
         self._accept(invocation)
         self.events.append(invocation)
-    def has_snapshot(self, arn: str) -> bool:
-        return arn in self.deployed and self.deployed[arn].snap_start
-
         self.outcomes.append(outcome)
 
     def keep_events_in(self, journal: EventJournal | None) -> None:
