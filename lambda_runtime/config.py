@@ -25,6 +25,7 @@ class RuntimeConfig:
     runs the nearest one and says so in the function's log, `error` fails the version. `clock_rate` is how much faster than
     the machine's the clock of retries and event ages runs. `isolation` is `auto` (what the machine allows) or `none`.
     `freeze_after_s` is how long an environment waits for work before what runs in it is stopped until there is some; 0 is never.
+    `cgroup` is a directory of cgroup v2 that was delegated to us, to be divided among environments.
     """
 
     endpoint_url: str | Callable[[], str | None] | None = None
@@ -45,6 +46,7 @@ class RuntimeConfig:
     clock_rate: float = 1.0
     isolation: str = "auto"
     freeze_after_s: float = 0.1
+    cgroup: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     """Anything else, as `NAME: value`, e.g. `LAMBDA_PYTHON3_12=/path/to/python`."""
 
@@ -108,6 +110,7 @@ _SETTINGS = {
     "LAMBDA_CACHE_DIR": ("cache_dir", Path),
     "LAMBDA_RUNTIME_MISMATCH": ("runtime_mismatch", _one_of("warn", "error")),
     "LAMBDA_CLOCK_RATE": ("clock_rate", _positive),
+    "LAMBDA_CGROUP": ("cgroup", Path),
     "LAMBDA_FREEZE_MS": ("freeze_after_s", _milliseconds),
     "LAMBDA_ISOLATION": ("isolation", _one_of("auto", "none")),
 }

@@ -13,7 +13,13 @@ from pathlib import Path
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import Capability
 from lambda_runtime.executors.process import layout
-from lambda_runtime.executors.process.host import PROCESS_LIMIT, HostIds, counts_processes_by_namespace
+from lambda_runtime.executors.process.cgroups import Cgroups, CgroupUnusable
+from lambda_runtime.executors.process.host import (
+    PROCESS_LIMIT,
+    HostIds,
+    counts_processes_by_namespace,
+    shares_by_session,
+)
 from lambda_runtime.executors.process.interpreters import Interpreters
 from lambda_runtime.executors.process.memory import INTERVAL_S, used_kib
 
@@ -49,7 +55,9 @@ def why_not_isolated() -> str:
     return str(answer.get("failed", ""))
 
 
-def describe(interpreters: Interpreters, why_plain: str) -> list[Capability]:
+def describe(
+    interpreters: Interpreters, why_plain: str, cgroups: Cgroups | None = None, freeze_after_s: float = 0
+) -> list[Capability]:
     """One line a promise: kept, or what follows from its absence."""
     isolated = not why_plain
     without = f"namespaces are not available ({why_plain}): "
@@ -66,7 +74,12 @@ def describe(interpreters: Interpreters, why_plain: str) -> list[Capability]:
         promise(
             "process isolation",
             "pid and ipc namespaces; ending an environment ends everything that it started",
-            "a process that a function starts in a session of its own outlives the environment",
+            "functions see and can signal the processes of this user; what one leaves running ends with its environment",
+        ),
+        promise(
+            "Runtime API isolation",
+            "nobody but an environment's own processes can ask for its events or answer them",
+            "a function can ask for the events of another one, and answer them",
         ),
         promise(
             "unprivileged user",
@@ -78,8 +91,10 @@ def describe(interpreters: Interpreters, why_plain: str) -> list[Capability]:
             "/tmp is a tmpfs of the configured size",
             "/tmp is shared with the host and not limited; TMPDIR names a private directory",
         ),
-        _memory_limit(),
+        _memory_limit(cgroups),
         _process_limit(isolated),
+        _processor_share(cgroups),
+        _frozen(freeze_after_s),
         Capability(
             "network isolation", False, "functions share the host's network, so that they reach services on localhost"
         ),
@@ -87,15 +102,39 @@ def describe(interpreters: Interpreters, why_plain: str) -> list[Capability]:
     return found + [_interpreter(interpreters, runtime) for runtime in _RUNTIMES]
 
 
-def _memory_limit() -> Capability:
+def _memory_limit(cgroups: Cgroups | None) -> Capability:
     if not used_kib(os.getpid()):
         return Capability("memory limit", False, "not enforced: this machine does not tell (/proc) what processes use")
-    return Capability(
-        "memory limit",
-        True,
+    looked_at = (
         f"what an environment uses is looked at every {INTERVAL_S * 1000:.0f} ms while it works; one that needs more than its "
-        "MemorySize is ended. What is allocated and freed in between, and files in /tmp, do not count",
+        "MemorySize is ended. What is allocated and freed in between, and files in /tmp, do not count"
     )
+    if cgroups is None:
+        return Capability("memory limit", True, looked_at)
+    try:
+        cgroups.open()
+    except CgroupUnusable as error:
+        return Capability("memory limit", False, f"{looked_at}. LAMBDA_CGROUP cannot be used: {error}")
+    return Capability(
+        "memory limit", True, f"{looked_at}. MemorySize and /tmp together are never exceeded (LAMBDA_CGROUP)"
+    )
+
+
+def _processor_share(cgroups: Cgroups | None) -> Capability:
+    name = "processor share"
+    if cgroups is not None:
+        return Capability(name, True, "in proportion to MemorySize (LAMBDA_CGROUP)")
+    if shares_by_session():
+        return Capability(name, True, "environments that want all processors get equal shares (autogroup)")
+    return Capability(name, False, "an environment with many busy processes slows all others down until its timeout")
+
+
+def _frozen(after_s: float) -> Capability:
+    name = "frozen when idle"
+    if not after_s:
+        return Capability(name, False, "background work goes on between invocations (LAMBDA_FREEZE_MS is 0)")
+    text = f"background work stops {after_s * 1000:.0f} ms after an invocation and goes on in the next one"
+    return Capability(name, True, f"{text}; not with extensions")
 
 
 def _process_limit(isolated: bool) -> Capability:

@@ -20,6 +20,7 @@ from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import Capability, PreparedVersion, Sandbox, SandboxSpec, Snapshot
 from lambda_runtime.executors.process import layout
 from lambda_runtime.executors.process.capabilities import describe, why_not_isolated
+from lambda_runtime.executors.process.cgroups import Cgroups
 from lambda_runtime.executors.process.code_cache import CodeCache
 from lambda_runtime.executors.process.fork_server import ForkServer, IsolationUnavailable
 from lambda_runtime.executors.process.freezer import Freezer
@@ -65,16 +66,19 @@ class ProcessExecutor:
         self._cache: CodeCache | None = None
         self._scratch: Scratch | None = None
         self._host_ids = HostIds()
-        self._watchers = Watchers(MemoryWatch(), Freezer(config.freeze_after_s or None))
+        self._cgroups = Cgroups(config.cgroup) if config.cgroup is not None else None
+        self._watchers = Watchers(MemoryWatch(), Freezer(config.freeze_after_s or None), self._cgroups)
         self._isolated = config.isolation != "none"
         self._why_not_isolated = "" if self._isolated else "the setting LAMBDA_ISOLATION is `none`"
         self._addresses = itertools.count(random.randrange(_ADDRESSES))
         self._cleaning: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
-        """Make the directories; nothing is started."""
+        """Make the directories; nothing is started. Raises ValueError when the control group cannot be used."""
         if self._scratch is not None:
             return
+        if self._cgroups is not None:
+            await asyncio.to_thread(self._cgroups.open)
         self._scratch = Scratch()
         self._cache = CodeCache(self._config.cache_dir or self._scratch.directory("cache"))
         self._track(asyncio.get_running_loop().run_in_executor(None, remove_abandoned))
@@ -89,6 +93,8 @@ class ProcessExecutor:
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await (await task).stop()
         await asyncio.gather(*self._cleaning)
+        if self._cgroups is not None:
+            await self._cgroups.settle()
         scratch, self._scratch, self._cache = self._scratch, None, None
         if scratch is not None:
             await asyncio.to_thread(scratch.remove)
@@ -101,7 +107,7 @@ class ProcessExecutor:
         if self._isolated and not self._servers:
             self._why_not_isolated = why_not_isolated()
             self._isolated = not self._why_not_isolated
-        return describe(self._interpreters, self._why_not_isolated)
+        return describe(self._interpreters, self._why_not_isolated, self._cgroups, self._config.freeze_after_s)
 
     def runtime_api_host(self) -> str:
         """Sandboxes share the machine's network."""
@@ -178,7 +184,9 @@ class ProcessExecutor:
         assert isinstance(prepared, PreparedProcessVersion)
         server = await self._server(prepared.interpreter)
         occupy = functools.partial(self._occupy, server, prepared)
-        snapshot = ProcessSnapshot(occupy, server.custody(prepared.version.memory_mib), server.limits)
+        version = prepared.version
+        custody = server.custody(version.memory_mib, version.ephemeral_storage_mib)
+        snapshot = ProcessSnapshot(occupy, custody, server.limits)
         try:
             sandbox = await self._fork(server, prepared, spec, snapshot)
         except BaseException:

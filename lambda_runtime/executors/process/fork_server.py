@@ -123,7 +123,7 @@ class ForkServer:
         if request["extensions"]:
             pipes.append(OutputPipe(self._loop, spec.on_extension_output))
             extensions = ExtensionProcesses(pipes[1], spec.on_extension_exit, address)
-        custody = self.custody(memory_mib)
+        custody = self.custody(memory_mib, request["tmp_mib"])
         if snapshot is not None:
             request = {**request, "snapshot": True, "limits": self._snapshot_limits}
         sandbox = ProcessSandbox(environment_id, pipe, self._signal, on_exit, self._find_runtime, custody, extensions)
@@ -160,9 +160,9 @@ class ForkServer:
         if self.alive:
             self._send({name: environment_id})
 
-    def custody(self, memory_mib: int) -> Custody:
-        """What holds for an environment with so much memory."""
-        return Custody(memory_mib, self.isolated, self._watchers)
+    def custody(self, memory_mib: int, storage_mib: int) -> Custody:
+        """What holds for an environment with so much memory and so large a /tmp."""
+        return Custody(memory_mib, storage_mib, self.isolated, self._watchers)
 
     def _send(self, message: Mapping[str, Any], *passed: Passed) -> None:
         self._outbox.send(json.dumps(message).encode(), *passed)

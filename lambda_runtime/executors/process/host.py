@@ -35,6 +35,33 @@ def counts_processes_by_namespace() -> bool:
     return (int(major), int(minor)) >= (5, 14)
 
 
+def shares_by_session() -> bool:
+    """Whether the kernel shares processors out between sessions before processes (sched(7), the autogroup feature).
+
+    It does so only for processes in no control group that has the cpu controller.
+    """
+    try:
+        enabled = Path("/proc/sys/kernel/sched_autogroup_enabled").read_text("ascii").strip() == "1"
+        groups = Path("/proc/self/cgroup").read_text("utf-8").splitlines()
+    except OSError:
+        return False
+    if not enabled:
+        return False
+    for line in groups:
+        _, controllers, path = line.split(":", 2)
+        if path != "/" and ((not controllers and _divides_processors()) or "cpu" in controllers.split(",")):
+            return False
+    return True
+
+
+def _divides_processors() -> bool:
+    """Whether control groups of version 2 have the cpu controller."""
+    try:
+        return "cpu" in Path("/sys/fs/cgroup/cgroup.subtree_control").read_text("ascii").split()
+    except OSError:
+        return False
+
+
 class HostIds:
     """The user ids that environments have on this machine: each its own, so that none may signal or trace another."""
 

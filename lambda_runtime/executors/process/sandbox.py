@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lambda_runtime.executors.base import ExitStatus
+from lambda_runtime.executors.process.cgroups import Cgroups, Enclosure
 from lambda_runtime.executors.process.freezer import Freezer
 from lambda_runtime.executors.process.memory import MemoryWatch, family, parent_of, used_kib
 from lambda_runtime.executors.process.peers import Address, holds, owner_of
@@ -77,6 +78,7 @@ class Watchers:
 
     memory: MemoryWatch
     freezer: Freezer
+    cgroups: Cgroups | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Custody:
     """What holds for one environment, and who sees to it."""
 
     memory_mib: int
+    storage_mib: int
+    """Of /tmp."""
     isolated: bool
     """What is inside cannot be reached by other environments."""
     watchers: Watchers
@@ -122,6 +126,7 @@ class ProcessSandbox:
         self._custody = custody
         self._peak_kib = 0
         self._out_of_memory = False
+        self._enclosure: Enclosure | None = None
         self._frozen = False
         self._runtime_handle = -1
         """A pidfd of the runtime, once it was frozen."""
@@ -132,6 +137,9 @@ class ProcessSandbox:
         """The zygote's report that the process exists; `host_id` is the user of this machine that only it has."""
         self._pid = pid
         self.host_id = host_id
+        if (cgroups := self._custody.watchers.cgroups) is not None:
+            bounds = {"memory_mib": self._custody.memory_mib, "storage_mib": self._custody.storage_mib}
+            self._enclosure = cgroups.enclosure(self.environment_id, self._processes, **bounds)
         self.work_begins()
 
     def ended(self, status: ExitStatus) -> None:
@@ -150,6 +158,8 @@ class ProcessSandbox:
         self._status_file = self._runtime_handle = -1
         self._on_exit()
         self._runtime_ended(status)
+        if self._enclosure is not None:
+            self._enclosure.close()
 
     def process_ended(self, name: str | None, status: ExitStatus) -> None:
         """The zygote's report of one process of a sandbox with extensions: an extension by name, or the runtime."""
@@ -257,8 +267,19 @@ class ProcessSandbox:
             self._root = parent_of(runtime)
         return self._root is not None
 
+    def _processes(self) -> list[int]:
+        """All that is inside now. Touches nothing of this object that changes: called in a thread."""
+        try:
+            runtime = self._find_runtime(self._pid) if self._pid is not None else None
+        except OSError:
+            return []
+        root = parent_of(runtime) if runtime is not None else None
+        return family(root) if root is not None else []
+
     def _runtime_ended(self, status: ExitStatus) -> None:
         if not self.exited.done():
+            if self._enclosure is not None and self._enclosure.ran_out_of_memory():
+                self._out_of_memory = True
             self.exited.set_result(replace(status, out_of_memory=True) if self._out_of_memory else status)
 
     def _open_status(self) -> bool:
