@@ -249,7 +249,9 @@ class ExecutionEnvironment:
 
     def runtime_waits(self, connection: RuntimeApiConnection) -> None:
         """INIT or FINISHING -> READY; with work bound, straight on to BUSY."""
-        if self.state is State.BUSY or self.state is State.STOPPED or self._waiting is not None:
+        if self.state is State.STOPPED:
+            return  # Nothing comes any more. The connection is closed with the environment, as on AWS when a sandbox is reset.
+        if self.state is State.BUSY or self._waiting is not None:
             raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
         self._waiting = connection
         if self._extensions is not None:
