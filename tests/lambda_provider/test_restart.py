@@ -39,6 +39,7 @@ class Providers:
         host = FakeHost()
         host.clients.update({name: Agreeable() for name in ("sqs", "sns", "kinesis", "kms")}, ec2=FakeEc2())
         provider = LambdaProvider(host, runtime, state_dir=state_dir)  # type: ignore[arg-type]
+        provider.event_sources.manager._load = dict  # Nobody polls: mappings tell what became of that.
         provider.start()
         self._stack.callback(provider.stop)
         return provider
