@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
 import sys
 import threading
@@ -14,14 +13,13 @@ from typing import Any, Self
 from weakref import WeakSet
 
 from lambda_provider.context import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
-from lambda_provider.hosts.gateway import Gateway, GatewayOptions
-from lambda_provider.hosts.loop_thread import LoopThread, at_exit
-from lambda_provider.hosts.server import new_event_loop
+from lambda_provider.hosts.gateway import GatewayOptions
+from lambda_provider.hosts.gateway_thread import GatewayThread
+from lambda_provider.hosts.loop_thread import at_exit
 from lambda_provider.testing.deployment import Code, deployment_of
 from lambda_provider.testing.functions import DeployedFunction
 from lambda_provider.testing.logbook import LogGroup, RecordingBareHost, RecordingStandaloneHost
 
-START_TIMEOUT_S = 30.0
 _POLL_S = 0.02
 _to_stop: WeakSet[Emulator] = WeakSet()
 _ROLE = "arn:aws:iam::{}:role/lambda-role"
@@ -57,7 +55,7 @@ class Emulator:
         )
         self._host_type = RecordingStandaloneHost if other_services else RecordingBareHost
         self._settings = {**os.environ, **(settings or {})}
-        self._running: tuple[LoopThread, Gateway, concurrent.futures.Future[None]] | None = None
+        self._running: GatewayThread | None = None
         self._host: RecordingStandaloneHost | RecordingBareHost
         self._session: Any = None
         self._clients: dict[Any, Any] = {}
@@ -70,19 +68,7 @@ class Emulator:
         if self._running is not None:
             return self
         self._host = self._host_type(self._settings)
-        gateway = Gateway(self._options, self._host)
-        thread = LoopThread("lambda-emulator", new_event_loop)
-        ready: concurrent.futures.Future[str] = concurrent.futures.Future()
-        serving = thread.submit(gateway.serve(ready.set_result))
-        try:
-            either: list[concurrent.futures.Future[Any]] = [ready, serving]
-            concurrent.futures.wait(either, START_TIMEOUT_S, concurrent.futures.FIRST_COMPLETED)
-            if not ready.done():
-                serving.result(0)
-        except BaseException:
-            thread.stop()
-            raise
-        self._running = thread, gateway, serving
+        self._running = GatewayThread(self._options, self._host)
         if not _to_stop:
             at_exit(_stop_all)
         _to_stop.add(self)
@@ -90,15 +76,10 @@ class Emulator:
 
     def stop(self) -> None:
         """End everything: functions, moto, the port. May be called twice; `start` may follow."""
-        if self._running is None:
-            return
-        (thread, gateway, serving), self._running = self._running, None
-        self._clients.clear()
-        thread.loop.call_soon_threadsafe(gateway.stop)
-        try:
-            serving.result()
-        finally:
-            thread.stop()
+        running, self._running = self._running, None
+        if running is not None:
+            self._clients.clear()
+            running.stop()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -111,8 +92,8 @@ class Emulator:
 
         What functions still run is ended; logs are gone. Clients stay usable.
         """
-        thread, gateway, _ = self._need()
-        thread.run(gateway.hosted.reset())
+        gateway = self.gateway
+        gateway.run(gateway.hosted.reset())
         self._host.log_book.clear()
 
     # For clients
@@ -120,7 +101,7 @@ class Emulator:
     @property
     def url(self) -> str:
         """Where clients reach it: `http://127.0.0.1:PORT`."""
-        return self._need()[1].url
+        return self.gateway.url
 
     @property
     def session(self) -> Any:
@@ -180,6 +161,13 @@ class Emulator:
             os.environ.update({name: value for name, value in kept.items() if name.startswith("AWS_")})
             _forget_default_session(session)
 
+    @property
+    def gateway(self) -> GatewayThread:
+        """What runs. Raises RuntimeError when nothing does."""
+        if self._running is None:
+            raise RuntimeError("the emulator does not run: use it as `with Emulator() as emulator:`, or call start()")
+        return self._running
+
     # Functions
 
     def deploy(
@@ -227,10 +215,9 @@ class Emulator:
 
         Raises TimeoutError. Retries come after minutes, unless the setting LAMBDA_CLOCK_RATE makes these shorter.
         """
-        thread, gateway, _ = self._need()
-        events = gateway.hosted.assembly.runtime.events
+        events = self.gateway.hosted.assembly.runtime.events
         try:
-            thread.run(events.empty(), timeout_s)
+            self.gateway.run(events.empty(), timeout_s)
         except TimeoutError:
             raise TimeoutError(f"{len(events)} asynchronous events are left after {timeout_s} s") from None
 
@@ -245,13 +232,8 @@ class Emulator:
 
     # Inside
 
-    def _need(self) -> tuple[LoopThread, Gateway, concurrent.futures.Future[None]]:
-        if self._running is None:
-            raise RuntimeError("the emulator does not run: use it as `with Emulator() as emulator:`, or call start()")
-        return self._running
-
     def _free_name(self, name: str) -> str:
-        store = self._need()[1].hosted.assembly.provider.store
+        store = self.gateway.hosted.assembly.provider.store
         number, free = 1, name
         while store.find(self.account_id, self.region, free) is not None:
             number += 1
@@ -263,17 +245,17 @@ class Emulator:
         if function.startswith("arn:"):
             _, _, _, region, account_id, _, name = function.split(":")[:7]
         name = name.partition(":")[0]
-        found = self._need()[1].hosted.assembly.provider.store.find(account_id, region, name)
+        found = self.gateway.hosted.assembly.provider.store.find(account_id, region, name)
         own = found.latest.configuration.logging.log_group if found is not None else None
         return LogGroup(account_id, region, own or f"/aws/lambda/{name}")
 
     def _deliver_logs(self) -> None:
-        thread, gateway, _ = self._need()
+        runtime = self.gateway.hosted.assembly.runtime
 
         async def deliver() -> None:
-            gateway.hosted.assembly.runtime.deliver_telemetry()
+            runtime.deliver_telemetry()
 
-        thread.run(deliver())
+        self.gateway.run(deliver())
 
 
 def _stop_all() -> None:

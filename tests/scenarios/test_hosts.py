@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import concurrent.futures
 import json
 import urllib.error
 import urllib.request
@@ -15,9 +14,8 @@ from typing import Any
 import pytest
 
 from lambda_provider.host import HostBase
-from lambda_provider.hosts.gateway import Gateway, GatewayOptions
-from lambda_provider.hosts.loop_thread import LoopThread
-from lambda_provider.hosts.server import new_event_loop
+from lambda_provider.hosts.gateway import GatewayOptions
+from lambda_provider.hosts.gateway_thread import GatewayThread
 
 pytestmark = pytest.mark.scenario
 
@@ -35,11 +33,9 @@ class Served:
     """A host behind a gateway in this process."""
 
     def __init__(self, host: Any, client_for: Callable[..., Any], zip_of: Callable[..., bytes]) -> None:
-        self._gateway = Gateway(GatewayOptions(port=0), host)
-        self._thread = LoopThread("served", new_event_loop)
-        ready: concurrent.futures.Future[str] = concurrent.futures.Future()
-        self._serving = self._thread.submit(self._gateway.serve(ready.set_result))
-        self.url = ready.result(20)
+        self._gateway = GatewayThread(GatewayOptions(port=0), host)
+        self.url = self._gateway.url
+        self.hosted = self._gateway.hosted
         self.client = client_for(self.url, "lambda")
         self.client_for = client_for
         self._zip_of = zip_of
@@ -54,21 +50,17 @@ class Served:
         return self.client.invoke(FunctionName=name, **parameters)
 
     def wait_for_events(self) -> None:
-        self._thread.run(self._gateway.hosted.assembly.runtime.events.empty(), 30)
+        self._gateway.run(self.hosted.assembly.runtime.events.empty(), 30)
 
     def on_loop(self, work: Callable[[], Any]) -> Any:
         async def run() -> Any:
             answer = work()
             return await answer if asyncio.iscoroutine(answer) else answer
 
-        return self._thread.run(run(), 30)
+        return self._gateway.run(run(), 30)
 
     def stop(self) -> None:
-        self._thread.loop.call_soon_threadsafe(self._gateway.stop)
-        try:
-            self._serving.result(20)
-        finally:
-            self._thread.stop()
+        self._gateway.stop()
 
 
 @pytest.fixture
@@ -146,7 +138,7 @@ def test_a_record_that_cannot_be_delivered_is_logged_and_counted(
     served.invoke("f", InvocationType="Event")
     served.wait_for_events()
     assert "the host 'bare' has no sqs" in caplog.text
-    served.on_loop(served._gateway.hosted.assembly.runtime.deliver_telemetry)
+    served.on_loop(served.hosted.assembly.runtime.deliver_telemetry)
     assert "DestinationDeliveryFailures" in host.counted
 
 
@@ -233,7 +225,7 @@ def test_a_router_is_given_the_application_for_function_urls(serve: Callable[[An
     }
     served.on_loop(lambda: application(scope, receive, send))
     assert sent[0]["status"] == 403
-    assert loop is served._thread.loop
+    assert loop is served.on_loop(asyncio.get_running_loop)
 
 
 class Emptied(HostBase):
@@ -252,7 +244,7 @@ def test_a_reset_forgets_functions_and_tells_the_host(serve: Callable[[Any], Ser
     served = serve(host)
     served.create("f", VARIABLES)
     served.invoke("f")
-    served.on_loop(served._gateway.hosted.reset)
+    served.on_loop(served.hosted.reset)
     assert served.client.list_functions()["Functions"] == []
-    assert served._gateway.hosted.assembly.runtime.environment_count() == 0
+    assert served.hosted.assembly.runtime.environment_count() == 0
     assert getattr(host, "told", ["reset"]) == ["reset"]

@@ -82,8 +82,7 @@ def test_options_of_the_ini_file_and_of_the_command_line(run: pytest.Pytester) -
         import os, pytest
 
         def test_it(lambda_emulator):
-            thread, gateway, _ = lambda_emulator._need()
-            config = gateway.hosted.assembly.provider.config
+            config = lambda_emulator.gateway.hosted.assembly.provider.config
             assert (config.settle_s, config.hot_reload_bucket) == (0.007, "live")
             with pytest.raises(Exception, match="has no service 'sqs'"):
                 lambda_emulator.client("sqs").list_queues()
