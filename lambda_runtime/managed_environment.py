@@ -9,14 +9,14 @@ import asyncio
 import enum
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from lambda_runtime.concurrent_invocations import EXITED, TIMED_OUT, ConcurrentInvocations
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import EnvironmentNotStarted
 from lambda_runtime.executors.base import ExitStatus, PreparedVersion, RuntimeExecutor, Sandbox, SandboxSpec
 from lambda_runtime.extension_side import ExtensionSide
-from lambda_runtime.failures import InitFailure, decoded, error_body, exit_reason, reported_type
+from lambda_runtime.failures import InitFailure, error_body, exit_reason, reported_type
 from lambda_runtime.logs import EnvironmentLog, LogSink, new_log_stream
 from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog
 from lambda_runtime.reporter import EnvironmentReporter
@@ -27,17 +27,11 @@ from lambda_runtime.runtime_api.routes import Refused, ResponseStream, RuntimeAp
 from lambda_runtime.runtime_api.server import RuntimeApiServer
 from lambda_runtime.types import FunctionVersion, InvocationResult
 from lambda_runtime.variables import environment_variables, extension_variables
-from lambda_runtime.work import TOO_LARGE, StreamedResponse, Work
+from lambda_runtime.work import Work
 
 INITIALIZATION_TYPE = "lambda-managed-instances"
-UNHANDLED = "Unhandled"
-TIMED_OUT = "Sandbox.Timedout"
-EXITED = "Runtime.ExitError"
-
 WORKERS_GRACE_S = 2.0
 """How long after the first worker of an environment the others are waited for; a runtime may have fewer than it was told."""
-_LOSS_GRACE_S = 0.2
-"""How long after the end of its connection a worker's last answer, or the end of the whole runtime, may become known."""
 _KEEP_CONNECTIONS = ("python", "nodejs")
 """Runtimes whose clients keep their connection: where one is lost, a worker ended."""
 
@@ -68,25 +62,6 @@ class ManagedOwner(Protocol):
     def environment_stopped(self, environment: ManagedEnvironment) -> None:
         """It takes no more work, for whatever reason; called exactly once, before `environment_init_failed`."""
         ...
-
-
-@dataclass(slots=True, eq=False)
-class _Running:
-    """An invocation under way. `began` is of the monotonic clock."""
-
-    work: Work
-    connection: RuntimeApiConnection
-    began: float
-    timer: asyncio.TimerHandle
-    stream: StreamedResponse | None = None
-
-
-class _Nobody:
-    """Takes a streamed response that nobody waits for."""
-
-    def feed(self, chunk: bytes) -> None: ...
-    def finish(self, error_type: str | None, error_body: bytes | None) -> None: ...
-    def broken(self) -> None: ...
 
 
 class ManagedEnvironment:
@@ -127,15 +102,10 @@ class ManagedEnvironment:
         self._server = RuntimeApiServer(RuntimeApiRouter(self, ExtensionsRouter(self._extension_side)))
         self._sandbox: Sandbox | None = None
         self._waiting: list[RuntimeApiConnection] = []
-        self._running: dict[bytes, _Running] = {}
-        self._late: set[bytes] = set()
-        """Invocations that timed out and whose worker has not answered yet."""
+        self._invocations = ConcurrentInvocations(self.version, config, self._ended)
         self._seen = 0
         """The most workers that were there at once."""
         self._ready_at = 0.0
-        self._answered = 0
-        """Workers between their answer and the question for the next invocation."""
-        self._collecting: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._began = 0.0
         self._told_initialised = False
@@ -159,7 +129,7 @@ class ManagedEnvironment:
     @property
     def free_soon(self) -> int:
         """How many it could take in a moment besides, from workers that have just answered."""
-        return self._answered if self.phase is Phase.READY else 0
+        return self._invocations.answered if self.phase is Phase.READY else 0
 
     @property
     def coming(self) -> int:
@@ -171,7 +141,7 @@ class ManagedEnvironment:
     @property
     def busy(self) -> int:
         """How many invocations are under way."""
-        return len(self._running)
+        return len(self._invocations)
 
     # --- what the manager calls
 
@@ -200,7 +170,7 @@ class ManagedEnvironment:
             raise
         self._sandbox = self._reporter.sandbox = sandbox
         self._server.admit(sandbox.admits)
-        if self.phase is Phase.READY and not self._running:
+        if self.phase is Phase.READY and not self._invocations:
             sandbox.work_ends()
         sandbox.exited.add_done_callback(self._exited)
         if self._extensions is not None:
@@ -210,18 +180,12 @@ class ManagedEnvironment:
 
     def assign(self, work: Work) -> None:
         """Give an invocation to a worker that waits; there must be one (`free`)."""
-        invocation = work.invocation
-        request_id = invocation.request_id.encode()
-        connection = self._waiting.pop()
-        timeout_s, moment = self.version.timeout_s, time.time()
-        timer = self._loop.call_later(timeout_s, self._timed_out, request_id)
-        if not self._running and self._sandbox is not None:
+        invocation, connection, moment = work.invocation, self._waiting.pop(), time.time()
+        if not self._invocations and self._sandbox is not None:
             self._sandbox.work_begins()
-        work.assigned = True
-        self._running[request_id] = _Running(work, connection, time.monotonic(), timer)
-        if self._keeps_connections:
-            connection.on_lost = lambda: self._worker_lost(request_id)
-        connection.reply(200, next_headers(invocation, int((moment + timeout_s) * 1000)), invocation.payload)
+        self._invocations.begin(work, connection, tells_loss=self._keeps_connections)
+        deadline_ms = int((moment + self.version.timeout_s) * 1000)
+        connection.reply(200, next_headers(invocation, deadline_ms), invocation.payload)
         self._reporter.started(invocation, moment)
 
     def stop(self, reason: str = "spindown") -> None:
@@ -231,9 +195,7 @@ class ManagedEnvironment:
         self.phase = Phase.STOPPED
         self._cancel_timer()
         self._waiting.clear()
-        for request_id in list(self._running):
-            running = self._take(request_id)
-            running.work.fail(EnvironmentNotStarted("the execution environment was stopped"))
+        self._invocations.abandon()
         if self._extensions is not None and self._extensions.any and self._sandbox is not None:
             phase = self._extensions.shut_down(self._sandbox, reason, self._config.shutdown_timeout_s, self._close)
             task = self._loop.create_task(phase)
@@ -255,8 +217,8 @@ class ManagedEnvironment:
         if self.phase is Phase.STOPPED or connection in self._waiting:
             raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
         self._waiting.append(connection)
-        self._answered = max(0, self._answered - 1)
-        self._seen = max(self._seen, len(self._waiting) + len(self._running) + self._answered + len(self._late))
+        self._invocations.asked()
+        self._seen = max(self._seen, len(self._waiting) + self._invocations.workers)
         if self.phase is Phase.READY:
             self._owner.worker_waits(self)
             return
@@ -285,41 +247,18 @@ class ManagedEnvironment:
             self._waiting.remove(connection)
 
     def runtime_responded(self, request_id: bytes, body: bytes, content_type: bytes | None) -> None:
-        if (running := self._find(request_id)) is not None:
-            kind = content_type.decode("latin-1") if content_type else None
-            self._end(request_id, running, InvocationResult(body, self.version.version, content_type=kind))
+        self._invocations.responded(request_id, body, content_type)
 
     def runtime_streams(
         self, request_id: bytes, content_type: bytes | None, connection: RuntimeApiConnection
     ) -> ResponseStream:
-        running = self._find(request_id)
-        if running is None:
-            return _Nobody()
-        buffered = not running.work.invocation.streaming
-        limit = self._config.max_response_bytes if buffered else self._config.max_streamed_response_bytes
-        result = InvocationResult(b"", self.version.version)
-        result.content_type = content_type.decode("latin-1") if content_type else "application/octet-stream"
-        stream = running.stream = StreamedResponse(
-            connection, limit, lambda error, details: self._stream_ended(request_id, running, result, error, details)
-        )
-        stream.result = result
-        if buffered:
-            task = self._loop.create_task(_collect(stream, running.work, result))
-            self._collecting.add(task)
-            task.add_done_callback(self._collecting.discard)
-        else:
-            result.stream = stream.chunks()
-            running.work.answer(result)
-        return stream
+        return self._invocations.streams(request_id, content_type, connection)
 
     def response_too_large(self, request_id: bytes) -> None:
-        if (running := self._find(request_id)) is not None:
-            message = f"Response payload size exceeded maximum allowed payload size ({self.max_response_bytes} bytes)."
-            self._fail(request_id, running, TOO_LARGE, error_body(TOO_LARGE, message, False))
+        self._invocations.too_large(request_id)
 
     def runtime_failed(self, request_id: bytes, body: bytes, error_type: str | None) -> None:
-        if (running := self._find(request_id)) is not None:
-            self._fail(request_id, running, error_type or "Runtime.Unknown", body)
+        self._invocations.failed(request_id, body, error_type)
 
     def init_failed(self, body: bytes, error_type: str | None) -> None:
         # One worker of an environment that is ready already takes nothing along. Before that, all of them have the same code.
@@ -357,69 +296,15 @@ class ManagedEnvironment:
         )
         return {**variables, "AWS_LAMBDA_MAX_CONCURRENCY": str(self.version.max_concurrency)}
 
-    def _find(self, request_id: bytes) -> _Running | None:
-        """The invocation of an answer; None for one that nobody waits for any more."""
-        running = self._running.get(request_id)
-        if running is not None and running.stream is None:
-            return running
-        if running is None and request_id in self._late:
-            self._late.remove(request_id)
-            self._answered += 1
-            return None
-        raise Refused(400, "InvalidRequestID", "Invalid request ID")
-
-    def _take(self, request_id: bytes) -> _Running:
-        running = self._running.pop(request_id)
-        running.timer.cancel()
-        running.connection.on_lost = None
-        return running
-
-    def _fail(self, request_id: bytes, running: _Running, error: str, payload: bytes, status: str = "error") -> None:
-        if running.stream is not None:
-            running.stream.fail(error, payload)
-            return
-        result = InvocationResult(payload, self.version.version, function_error=UNHANDLED)
-        self._end(request_id, running, result, status, error)
-
-    def _end(
-        self,
-        request_id: bytes,
-        running: _Running,
-        result: InvocationResult,
-        status: str = "success",
-        error: str | None = None,
-    ) -> None:
-        """The caller gets its result now; the report is written after that."""
-        self._complete(request_id, running, result, status, error)
-        running.work.answer(result)
-        running.work.finish()
-
-    def _complete(
-        self, request_id: bytes, running: _Running, result: InvocationResult, status: str, error: str | None
-    ) -> None:
-        self._take(request_id)
-        if error not in (TIMED_OUT, EXITED):
-            self._answered += 1
-        work, invocation = running.work, running.work.invocation
-        work.duration_ms = (time.monotonic() - running.began) * 1000
-        work.failed = status != "success"
-        report = InvokeReport(
-            invocation.request_id,
-            work.duration_ms,
-            self.version.memory_mib,
-            None,
-            None,
-            status,
-            error,
-            invocation.trace_header,
-        )
-        if invocation.want_log_tail:
+    def _ended(self, work: Work, result: InvocationResult, report: InvokeReport) -> None:
+        """The caller gets its result now; the report is written after that, unless it is asked for."""
+        if work.invocation.want_log_tail:
             # Lines of what ran at the same time are in it, too.
             self._report(report)
             result.log_tail = self._reporter.tail()
         else:
             self._loop.call_soon(self._report, report)
-        if not self._running:
+        if not self._invocations:
             self._rest()
 
     def _rest(self) -> None:
@@ -429,47 +314,16 @@ class ManagedEnvironment:
         self._loop.call_soon(self._tell_rest)
 
     def _tell_rest(self) -> None:
-        if self.phase is Phase.READY and not self._running:
+        if self.phase is Phase.READY and not self._invocations:
             self._owner.environment_rests(self)
 
     def _report(self, report: InvokeReport) -> None:
         self._reporter.due = report
         self._reporter.write_due()
 
-    def _stream_ended(
-        self, request_id: bytes, running: _Running, result: InvocationResult, error: str | None, details: bytes
-    ) -> None:
-        if self._running.get(request_id) is not running:
-            return
-        if error is not None:
-            result.function_error = UNHANDLED
-            result.payload = decoded(details) or error_body(error, "", False)
-        status = "success" if error is None else "timeout" if error == TIMED_OUT else "error"
-        self._complete(request_id, running, result, status, error)
-        running.work.finish()
-
-    def _timed_out(self, request_id: bytes) -> None:
-        running = self._running[request_id]
-        timeout_s, name = self.version.timeout_s, request_id.decode()
-        payload = error_body(TIMED_OUT, f"RequestId: {name} Error: Task timed out after {timeout_s:.2f} seconds")
-        self._late.add(request_id)
-        self._fail(request_id, running, TIMED_OUT, payload, "timeout")
-
-    def _worker_lost(self, request_id: bytes) -> None:
-        running = self._running.get(request_id)
-        self._loop.call_later(_LOSS_GRACE_S, self._end_lost, request_id, running)
-
-    def _end_lost(self, request_id: bytes, running: _Running | None) -> None:
-        if running is not None and self._running.get(request_id) is running:
-            message = f"RequestId: {request_id.decode()} Error: Runtime exited without providing a reason"
-            self._fail(request_id, running, EXITED, error_body(EXITED, message))
-        self._late.discard(request_id)
-
     def _fail_all(self, error_type: str, message: str, reported: str | None = None) -> None:
         self._reporter.drain()
-        for request_id, running in list(self._running.items()):
-            payload = error_body(error_type, f"RequestId: {request_id.decode()} Error: {message}")
-            self._fail(request_id, running, reported or error_type, payload)
+        self._invocations.fail_all(error_type, message, reported)
 
     def _init_timed_out(self, limit_s: float) -> None:
         message = f"Init phase timed out after {limit_s:.2f} seconds"
@@ -525,11 +379,3 @@ class ManagedEnvironment:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-async def _collect(stream: StreamedResponse, work: Work, result: InvocationResult) -> None:
-    """A streaming handler, a caller that wants it whole: `work.answer` follows the end of the stream."""
-    payload = await stream.read_all()
-    if result.function_error is None:
-        result.payload = payload
-    work.answer(result)
