@@ -1,9 +1,10 @@
 """In moto's process: moto's other services run functions of ours, wherever AWS's services run functions.
 
 Moto's own Lambda is never imported: `awslambda` stands in its place. `link` is the way to the gateway, `patches` how moto is
-changed. A module each for the services whose events AWS describes in detail: `sns`, `s3`, `events` and `schedules`, `logs`,
-`stepfunctions`, `restapis`, `httpapis`; and for CloudFormation `stacks` (what a stack does), `stack_resources`
-(`AWS::Lambda::*`), `custom_resources` and `templates`. `install` applies those that a service needs.
+changed. A module each for the services whose events AWS describes in detail: `sns`, `s3`, `events` with `schedules` and `cron`,
+`logs`, `stepfunctions`. CloudFormation is `cloudformation` (what of moto's is replaced), `stacks` and `steps` (what is done with
+a stack), `graph` (in which order), `templates` and `stack_templates`, `resources` with `lambda_resources`, `lambda_settings` and
+`other_resources` (what is made), `custom_resources` with `answers` and `cfnresponse`. `install` applies what a service needs.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from botocore.exceptions import WaiterError
 from lambda_provider.hosts.services.cfnresponse import helper_for
 from lambda_provider.hosts.services.link import link
 from lambda_provider.hosts.services.resources import Resource, until
+from lambda_provider.validation.names import MAX_NAME_LENGTH
 
 _WAIT = {"Delay": 0.1, "MaxAttempts": 6000}
 _BESIDE = (
@@ -57,7 +58,9 @@ class Function(Resource):
     ATTRIBUTES = ("Arn", "SnapStartResponse", "SnapStartResponse.ApplyOn", "SnapStartResponse.OptimizationStatus")
 
     def __init__(self, place: Any, name: str, properties: Mapping[str, Any]) -> None:
-        super().__init__(place, name[:64], properties)
+        # What CloudFormation makes up ends in 12 random characters, which stay when the name is cut to what Lambda takes.
+        made_up = self.NAME not in properties and len(name) > MAX_NAME_LENGTH
+        super().__init__(place, name[: MAX_NAME_LENGTH - 13] + name[-13:] if made_up else name, properties)
 
     def create(self) -> None:
         extra = {"FunctionName": self.name, "Code": code_of(self.properties), "Tags": self.tags()}

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from lambda_provider.hosts.services.resources import Resource
+from lambda_provider.hosts.services.link import link
+from lambda_provider.hosts.services.resources import Place, Resource
 
 
 class Subscription(Resource):
@@ -151,6 +152,16 @@ class BucketPolicy(Resource):
 
     def remove(self) -> None:
         self.client.delete_bucket_policy(Bucket=self.properties["Bucket"])
+
+
+def complete(kind: str, resource: Any, properties: Mapping[str, Any], before: Mapping[str, Any], place: Place) -> None:
+    """What moto leaves out of resources that it makes itself: notifications of buckets."""
+    name = "NotificationConfiguration"
+    if kind == "AWS::S3::Bucket" and properties.get(name) != before.get(name):
+        link().client("s3", place.account_id, place.region).put_bucket_notification_configuration(
+            Bucket=resource.physical_resource_id,
+            NotificationConfiguration=notifications_of(properties.get(name) or {}),
+        )
 
 
 def notifications_of(configuration: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,24 +16,19 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from lambda_provider.hosts.services.graph import order
+from lambda_provider.hosts.services.other_resources import complete
 from lambda_provider.hosts.services.resources import Place, current
+from lambda_provider.hosts.services.steps import Operation, ResourceFailed, Step, reason_of
 
 logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 25.0
 """How long a request waits for its operation. Most are done by then, so that who asks next finds the stack complete."""
 _IN_PROGRESS = "_IN_PROGRESS"
-
-
-class ResourceFailed(Exception):
-    """A resource could not be made, changed or deleted; the message is the reason."""
 
 
 def run(stack: Any, operation: Callable[[], None]) -> None:
@@ -169,6 +164,7 @@ class Stack:
                 )
                 changed = changed if changed is not None else resource
                 changed.cf_resource_type, changed.logical_resource_id = resource.cf_resource_type, name
+                complete(resource.cf_resource_type, changed, properties, resource.cf_properties, self.place(name, ""))
                 changed.cf_properties = properties
                 known._parsed_resources[name] = changed
                 step.resource = changed
@@ -188,6 +184,7 @@ class Stack:
             properties = parsing.clean_json(copy.deepcopy(document.get("Properties") or {}), self._map)
         with self._step(name, document["Type"], "CREATE") as step:
             resource = make()
+            complete(document["Type"], resource, properties, {}, self.place(name, document["Type"]))
             resource.cf_properties = properties
             step.resource = resource
         return resource
@@ -218,7 +215,7 @@ class Stack:
             resource = self._map._parsed_resources[name]
             document = documents[name]
             if keep and document.get("DeletionPolicy") in ("Retain", "RetainExceptOnCreate"):
-                self._event(name, resource, "DELETE_SKIPPED")
+                self.event(name, resource, "DELETE_SKIPPED")
             elif not self._remove(resource, document, name):
                 failed.append(name)
                 continue
@@ -277,16 +274,16 @@ class Stack:
         self._stack.status_reason = reason
         self._stack.status = status
 
-    def _operation(self) -> _Operation:
-        return _Operation(self)
+    def _operation(self) -> Operation:
+        return Operation(self)
 
-    def _resolving(self, name: str) -> _Step:
-        return _Step(self, name, "", None, None)
+    def _resolving(self, name: str) -> Step:
+        return Step(self, name, "", None, None)
 
-    def _step(self, name: str, kind: str, action: str, resource: Any = None) -> _Step:
-        return _Step(self, name, kind, action, resource)
+    def _step(self, name: str, kind: str, action: str, resource: Any = None) -> Step:
+        return Step(self, name, kind, action, resource)
 
-    def _event(self, name: str, resource: Any, status: str, reason: str | None = None, kind: str = "") -> None:
+    def event(self, name: str, resource: Any, status: str, reason: str | None = None, kind: str = "") -> None:
         from moto.cloudformation.models import Event
 
         physical = getattr(resource, "physical_resource_id", None) or ""
@@ -303,67 +300,7 @@ class Stack:
             )
         )
 
-    def place_of(self, name: str, kind: str) -> Place:
+    def place(self, name: str, kind: str) -> Place:
         """Where a resource of this stack is made."""
         stack = self._stack
         return Place(stack.account_id, stack.region_name, stack.stack_id, name, kind, dict(stack.tags))
-
-
-class _Operation:
-    """This thread works on a stack; what was replaced is kept until the end."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-
-    def __enter__(self) -> list[Any]:
-        self._outer = (current.stack, current.replaced, current.place)
-        current.stack, current.replaced, current.place = self._stack, [], None
-        return current.replaced
-
-    def __exit__(self, *_: object) -> None:
-        current.stack, current.replaced, current.place = self._outer
-
-
-class _Step:
-    """One resource is made, changed or deleted. What goes wrong becomes an event and ResourceFailed."""
-
-    def __init__(self, stack: Stack, name: str, kind: str, action: str | None, resource: Any) -> None:
-        self._stack, self._name, self._kind, self._action = stack, name, kind, action
-        self.resource = resource
-
-    def __enter__(self) -> _Step:
-        self._outer = current.place
-        current.place = self._stack.place_of(self._name, self._kind)
-        if self._action is not None:
-            self._stack._event(self._name, self.resource, f"{self._action}_IN_PROGRESS", kind=self._kind)
-        return self
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        current.place = self._outer
-        if error is None:
-            if self._action is not None:
-                note = getattr(self.resource, "cf_note", None)
-                self._stack._event(self._name, self.resource, f"{self._action}_COMPLETE", note, self._kind)
-            return
-        if isinstance(error, ResourceFailed) or not isinstance(error, Exception):
-            return
-        reason = reason_of(error)
-        logger.debug("%s of %s failed", self._action, self._name, exc_info=error)
-        self._stack._event(self._name, self.resource, f"{self._action or 'CREATE'}_FAILED", reason, self._kind)
-        verb = {"UPDATE": "update", "DELETE": "delete"}.get(self._action or "", "create")
-        raise ResourceFailed(f"The following resource(s) failed to {verb}: [{self._name}]") from error
-
-
-def reason_of(error: Exception) -> str:
-    """What a stack event says of an error."""
-    token = f"RequestToken: {uuid.uuid4()}"
-    if isinstance(error, ClientError):
-        told, meta = error.response["Error"], error.response["ResponseMetadata"]
-        message = (
-            f"{told.get('Message')} (Status Code: {meta.get('HTTPStatusCode')}, Request ID: {meta.get('RequestId')})"
-        )
-        code = {"ResourceNotFoundException": "NotFound", "ResourceConflictException": "AlreadyExists"}.get(
-            told.get("Code", ""), "InvalidRequest"
-        )
-        return f'Resource handler returned message: "{message}" ({token}, HandlerErrorCode: {code})'
-    return str(error) or type(error).__name__
