@@ -9,6 +9,9 @@ f   the control plane with many functions against a few: get one, list a page, c
 g   asynchronous invokes: events accepted a second, and completed from the first to the last
 h   a burst: 100 first invokes at once, each in an environment of its own
 i   a streamed response: the time to its first byte, while the handler goes on
+j   messages of a queue a second, from a full queue to an empty one
+k   from sending a message to a queue at rest to its handler
+l   the share of a processor that 100 mappings at rest take
 s   what a state directory costs: functions created, and events accepted, without one against with one
 t   many functions saved and loaded: seconds, MiB on disk and in memory
 """
@@ -39,6 +42,7 @@ from pathlib import Path
 import bench_state
 import boto3
 import uvloop
+from bench_event_sources import TELLS_WHEN, delays, idle_share, messages_a_second
 
 PAYLOAD = b"{}"
 HOLD_S = 0.3
@@ -317,6 +321,34 @@ class ControlPlane:
         return statistics.median(self.call(method, path) for _ in range(repeat))
 
 
+def queues(runtime: str) -> None:
+    """Event source mappings of SQS."""
+    with gateway() as (port, _, pid):
+
+        def clients(service: str) -> object:
+            return boto3.client(
+                service, endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1",
+                aws_access_key_id="test", aws_secret_access_key="test",
+            )  # fmt: skip
+
+        def tells_when(its_port: int) -> str:
+            deploy(clients("lambda"), "tells", runtime, TELLS_WHEN.replace('os.environ["PORT"]', str(its_port)))
+            return "tells"
+
+        deploy(clients("lambda"), "echo", runtime)
+        for size in (10, 1):
+            row(f"j  messages of a queue, batches of {size}", f"{messages_a_second(clients, 'echo', 2000, size):,.0f} /s")
+        times = delays(clients, tells_when, 200)
+        for name, share in (("p50", 0.5), ("p99", 0.99)):
+            row(f"k  from sending a message to its handler, {name}", ms(percentile(times, share)))
+        connection = HTTPConnection("127.0.0.1", port)
+        connection.request("GET", "/_lambda/health")
+        services = json.load(connection.getresponse())["services"]
+        shares = idle_share(clients, "echo", [pid, services["moto"]["pid"]], 100, 20)
+        for name, share in zip(("gateway", "moto"), shares, strict=True):
+            row(f"l  100 mappings at rest, {name}", f"{share * 100:8.2f} %")
+
+
 def many_functions(count: int, runtime: str) -> None:
     """f: the same calls at 10 functions and at `count`, on a gateway of their own."""
     with gateway() as (port, _, pid):
@@ -436,6 +468,7 @@ def main() -> None:
         row("e  gateway resident, fresh", f"{idle_mib:8.1f} MiB")
         row("e  gateway resident, after this run", f"{resident_mib(pid):8.1f} MiB")
     events(options.requests, python)
+    queues(python)
     bench_state.costs(sys.modules[__name__], 300, options.rounds, python)
     if options.functions:
         many_functions(options.functions, python)
