@@ -23,7 +23,7 @@ pytestmark = pytest.mark.scenario
 
 
 def block(page: str, mark: str) -> str:
-    (found,) = re.findall(rf"^```python {mark}\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.M | re.S)
+    (found,) = re.findall(rf"^```python {mark}\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
     return str(found)
 
 
@@ -37,7 +37,7 @@ class Acme:
     """The example of docs/hosts.md, run as it says."""
 
     def __init__(self, directory: Path) -> None:
-        (directory / "acme.py").write_text(block("hosts.md", "example"))
+        (directory / "acme.py").write_text(block("docs/hosts.md", "example"))
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
@@ -89,7 +89,7 @@ def acme(tmp_path: Path) -> Iterator[Acme]:
 
 
 def test_the_example_of_a_host_fits_on_a_page() -> None:
-    assert len(block("hosts.md", "example").splitlines()) <= 60
+    assert len(block("docs/hosts.md", "example").splitlines()) <= 60
 
 
 def test_functions_run_in_the_example_of_a_host_and_use_its_queues(
@@ -135,8 +135,11 @@ def test_what_the_example_does_not_have_is_refused_with_the_reason(acme: Acme, c
         )
 
 
-def test_the_tests_in_the_documentation_pass_with_pytest(tmp_path: Path) -> None:
-    (tmp_path / "test_orders.py").write_text(block("testing-your-functions.md", "pytest"))
+@pytest.mark.parametrize(
+    ("page", "mark", "passed"), [("docs/testing-your-functions.md", "pytest", 2), ("README.md", "tests", 1)]
+)
+def test_the_tests_in_the_documentation_pass_with_pytest(tmp_path: Path, page: str, mark: str, passed: int) -> None:
+    (tmp_path / "test_it.py").write_text(block(page, mark))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=tmp_path,
@@ -145,12 +148,12 @@ def test_the_tests_in_the_documentation_pass_with_pytest(tmp_path: Path) -> None
         timeout=120,
     )
     assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+    assert f"{passed} passed" in done.stdout
 
 
 @pytest.mark.parametrize(("mark", "says"), [("unittest", "OK"), ("plain", "got {'a': 1}")])
 def test_the_programs_in_the_documentation_run(tmp_path: Path, mark: str, says: str) -> None:
-    (tmp_path / "program.py").write_text(block("testing-your-functions.md", mark))
+    (tmp_path / "program.py").write_text(block("docs/testing-your-functions.md", mark))
     done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert says in done.stdout + done.stderr
