@@ -337,7 +337,8 @@ def queues(runtime: str) -> None:
 
         deploy(clients("lambda"), "echo", runtime)
         for size in (10, 1):
-            row(f"j  messages of a queue, batches of {size}", f"{messages_a_second(clients, 'echo', 2000, size):,.0f} /s")
+            found = messages_a_second(clients, "echo", 2000, size)
+            row(f"j  messages of a queue, batches of {size}", f"{found:,.0f} /s")
         times = delays(clients, tells_when, 200)
         for name, share in (("p50", 0.5), ("p99", 0.99)):
             row(f"k  from sending a message to its handler, {name}", ms(percentile(times, share)))
