@@ -20,7 +20,7 @@ from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import Capability, PreparedVersion, Sandbox, SandboxSpec, Snapshot
 from lambda_runtime.executors.process import layout
 from lambda_runtime.executors.process.capabilities import describe, why_not_isolated
-from lambda_runtime.executors.process.cgroups import Cgroups
+from lambda_runtime.executors.process.cgroups import Cgroups, CgroupUnusable
 from lambda_runtime.executors.process.code_cache import CodeCache
 from lambda_runtime.executors.process.fork_server import ForkServer, IsolationUnavailable
 from lambda_runtime.executors.process.freezer import Freezer
@@ -78,7 +78,10 @@ class ProcessExecutor:
         if self._scratch is not None:
             return
         if self._cgroups is not None:
-            await asyncio.to_thread(self._cgroups.open)
+            try:
+                await asyncio.to_thread(self._cgroups.open)
+            except CgroupUnusable as error:
+                raise CgroupUnusable(f"setting LAMBDA_CGROUP: {error}") from None
         self._scratch = Scratch()
         self._cache = CodeCache(self._config.cache_dir or self._scratch.directory("cache"))
         self._track(asyncio.get_running_loop().run_in_executor(None, remove_abandoned))
