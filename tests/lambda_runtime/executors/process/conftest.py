@@ -15,12 +15,16 @@ from typing import Any
 import pytest
 
 from lambda_runtime.config import RuntimeConfig
-from lambda_runtime.executors.base import Sandbox, SandboxSpec
+from lambda_runtime.executors.base import Sandbox, SandboxSpec, Snapshot
 from lambda_runtime.executors.process import PreparedProcessVersion, ProcessExecutor
 from lambda_runtime.executors.process.capabilities import why_not_isolated
 from lambda_runtime.types import CodeArchive, FunctionVersion
 
 DEADLINE_S = 20
+EVALUATES = """
+def handler(event, context):
+    return eval(event)
+"""
 
 
 class RuntimeApi:
@@ -101,6 +105,27 @@ class Environment:
 
 
 @dataclass
+class Taken:
+    """The process of a version that becomes a snapshot. Its handler evaluates the event where the module's names are known."""
+
+    machine: Machine
+    prepared: PreparedProcessVersion
+    sandbox: Sandbox
+    snapshot: Snapshot
+    output: bytearray
+
+    async def restore(self, **variables: str) -> Environment:
+        spec, api, output = await self.machine.make_spec(self.prepared, **variables)
+        async with asyncio.timeout(DEADLINE_S):
+            return Environment(await self.snapshot.start_sandbox(spec), api, output)
+
+    async def obstacle(self) -> str:
+        """Why it does not become one; empty if it does."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.snapshot.taken
+
+
+@dataclass
 class Machine:
     """A started executor and everything that a test starts in it."""
 
@@ -129,17 +154,34 @@ class Machine:
         version = FunctionVersion(arn, "000000000000", "us-east-1", "f", "$LATEST", "r", runtime, **fields)
         return await self.executor.prepare(version)
 
-    async def start(self, prepared: PreparedProcessVersion, **variables: str) -> Environment:
+    async def make_spec(
+        self, prepared: PreparedProcessVersion, **variables: str
+    ) -> tuple[SandboxSpec, RuntimeApi, bytearray]:
+        """What an environment is started with, its Runtime API, and its output."""
         api, output = RuntimeApi(), bytearray()
         self.apis.append(api)
-        handler = prepared.version.handler or ""
-        spec = SandboxSpec(
-            f"environment-{len(self.apis)}",
-            await api.start(),
-            {**prepared.variables, "_HANDLER": handler, "AWS_LAMBDA_FUNCTION_NAME": "f", **variables},
-            output.extend,
-        )
+        found = {"_HANDLER": prepared.version.handler or "", "AWS_LAMBDA_FUNCTION_NAME": "f", **variables}
+        if prepared.version.snap_start:
+            found["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start"
+        found = {**prepared.variables, **found}
+        return SandboxSpec(f"environment-{len(self.apis)}", await api.start(), found, output.extend), api, output
+
+    async def start(self, prepared: PreparedProcessVersion, **variables: str) -> Environment:
+        spec, api, output = await self.make_spec(prepared, **variables)
         return Environment(await self.executor.start_sandbox(prepared, spec), api, output)
+
+    async def initialise(self, source: str, **variables: str) -> Taken:
+        """Start what is to become a snapshot."""
+        prepared = await self.prepare(source + EVALUATES, snap_start=True)
+        assert prepared.snapshot_obstacle == ""
+        spec, _, output = await self.make_spec(prepared, **variables)
+        return Taken(self, prepared, *await self.executor.start_snapshot(prepared, spec), output)
+
+    async def take(self, source: str = "", **variables: str) -> Taken:
+        """The snapshot of a function with this code."""
+        taken = await self.initialise(source, **variables)
+        assert await taken.obstacle() == "", taken.output.decode()
+        return taken
 
     async def run(
         self, source: str | Mapping[str, str | bytes], runtime: str = "python3.11", **fields: Any

@@ -5,63 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lambda_runtime.executors.base import ExitStatus, Sandbox, SandboxSpec, Snapshot
+from lambda_runtime.executors.base import ExitStatus
 from lambda_runtime.executors.process.memory import family
 
-from .conftest import DEADLINE_S, Environment, Machine, RuntimeApi
-
-# What handlers in these tests are made of: `event` is evaluated where the module's names are known.
-EVALUATES = """
-def handler(event, context):
-    return eval(event)
-"""
-
-
-@dataclass
-class Taken:
-    """A version's snapshot."""
-
-    machine: Machine
-    prepared: Any
-    sandbox: Sandbox
-    snapshot: Snapshot
-    output: bytearray
-
-    async def restore(self, **variables: str) -> Environment:
-        spec, api, output = await make_spec(self.machine, self.prepared, **variables)
-        async with asyncio.timeout(DEADLINE_S):
-            return Environment(await self.snapshot.start_sandbox(spec), api, output)
-
-    async def obstacle(self) -> str:
-        async with asyncio.timeout(DEADLINE_S):
-            return await self.snapshot.taken
-
-
-async def make_spec(machine: Machine, prepared: Any, **variables: str) -> tuple[SandboxSpec, RuntimeApi, bytearray]:
-    api, output = RuntimeApi(), bytearray()
-    machine.apis.append(api)
-    found = {"_HANDLER": "index.handler", "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", **variables}
-    found = {**prepared.variables, **found}
-    return SandboxSpec(f"environment-{len(machine.apis)}", await api.start(), found, output.extend), api, output
-
-
-async def initialise(machine: Machine, source: str, **variables: str) -> Taken:
-    prepared = await machine.prepare(source + EVALUATES, snap_start=True)
-    assert prepared.snapshot_obstacle == ""
-    spec, _, output = await make_spec(machine, prepared, **variables)
-    return Taken(machine, prepared, *await machine.executor.start_snapshot(prepared, spec), output)
-
-
-async def take(machine: Machine, source: str = "", **variables: str) -> Taken:
-    taken = await initialise(machine, source, **variables)
-    assert await taken.obstacle() == "", taken.output.decode()
-    return taken
+DEADLINE_S = 20
 
 
 async def ended(environment: Any) -> ExitStatus:
@@ -69,8 +21,8 @@ async def ended(environment: Any) -> ExitStatus:
         return await asyncio.shield(environment.sandbox.exited)
 
 
-async def test_code_is_initialised_once_and_goes_on_in_every_environment(machine: Machine) -> None:
-    taken = await take(machine, "import uuid\nprint('initialised')\nID = str(uuid.uuid4())\ncount = []\n")
+async def test_code_is_initialised_once_and_goes_on_in_every_environment(machine: Any) -> None:
+    taken = await machine.take("import uuid\nprint('initialised')\nID = str(uuid.uuid4())\ncount = []\n")
     environments = [await taken.restore() for _ in range(3)]
     assert len({await environment.invoke("ID") for environment in environments}) == 1
     assert [await environment.invoke("count.append(1) or len(count)") for environment in environments] == [1, 1, 1]
@@ -78,17 +30,17 @@ async def test_code_is_initialised_once_and_goes_on_in_every_environment(machine
     assert [bytes(environment.output) for environment in environments] == [b"", b"", b""]
 
 
-async def test_variables_are_those_of_the_restore_and_what_the_function_made_of_them(machine: Machine) -> None:
+async def test_variables_are_those_of_the_restore_and_what_the_function_made_of_them(machine: Any) -> None:
     source = "import os\nos.environ['MINE'] = 'set'\nos.environ['KEPT'] = 'changed'\ndel os.environ['GONE']\n"
-    taken = await take(machine, source, LOG="of the snapshot", KEPT="old", GONE="here", DROPPED="only then")
+    taken = await machine.take(source, LOG="of the snapshot", KEPT="old", GONE="here", DROPPED="only then")
     environment = await taken.restore(LOG="of the environment", KEPT="old", GONE="here", ADDED="new")
     names = ["LOG", "MINE", "KEPT", "GONE", "DROPPED", "ADDED"]
     found = await environment.invoke(f"[os.environ.get(name) for name in {names}]")
     assert found == ["of the environment", "set", "changed", None, None, "new"]
 
 
-async def test_output_goes_to_the_environment_that_writes(machine: Machine) -> None:
-    taken = await take(machine, "import os, sys\ncopy = os.dup(1)\n")
+async def test_output_goes_to_the_environment_that_writes(machine: Any) -> None:
+    taken = await machine.take("import os, sys\ncopy = os.dup(1)\n")
     first, second = await taken.restore(), await taken.restore()
     await first.invoke("[print('one'), os.write(copy, b'duplicate\\n'), os.system('echo child')]")
     await second.invoke("sys.stderr.write('two\\n') and None")
@@ -99,7 +51,7 @@ async def test_output_goes_to_the_environment_that_writes(machine: Machine) -> N
     assert taken.output == b""
 
 
-async def test_tmp_is_as_it_was_and_then_the_environments_own(isolated: Machine) -> None:
+async def test_tmp_is_as_it_was_and_then_the_environments_own(isolated: Any) -> None:
     source = """
 import os, pathlib
 tmp = pathlib.Path("/tmp")
@@ -110,7 +62,7 @@ os.chmod(tmp / "directory" / "file", 0o640)
 os.mkfifo(tmp / "pipe")
 os.chdir(tmp / "directory")
 """
-    taken = await take(isolated, source)
+    taken = await isolated.take(source)
     first, second = await taken.restore(), await taken.restore()
     assert await first.invoke("(tmp / 'link').read_text()") == "content"
     assert await first.invoke("oct((tmp / 'directory' / 'file').stat().st_mode)") == "0o100640"
@@ -123,7 +75,7 @@ os.chdir(tmp / "directory")
 async def test_temporary_files_of_plain_processes_are_copied(make_machine: Any) -> None:
     machine = await make_machine(isolation="none")
     source = "import pathlib, tempfile\npathlib.Path(tempfile.gettempdir(), 'file').write_text('content')\n"
-    taken = await take(machine, source)
+    taken = await machine.take(source)
     first, second = await taken.restore(), await taken.restore()
     read = "pathlib.Path(tempfile.gettempdir(), 'file').read_text()"
     assert (
@@ -132,7 +84,7 @@ async def test_temporary_files_of_plain_processes_are_copied(make_machine: Any) 
     assert await second.invoke(read) == "content"
 
 
-async def test_open_files_keep_their_place_and_share_it_with_nobody(machine: Machine) -> None:
+async def test_open_files_keep_their_place_and_share_it_with_nobody(machine: Any) -> None:
     source = """
 import tempfile
 named = tempfile.NamedTemporaryFile()
@@ -144,7 +96,7 @@ for file in (named, unnamed):
 code = open(__file__, buffering=1)
 code.readline()
 """
-    taken = await take(machine, source)
+    taken = await machine.take(source)
     first, second = await taken.restore(), await taken.restore()
     assert await first.invoke("[file.read(3).decode() for file in (named, unnamed)]") == ["234", "234"]
     assert await second.invoke("[file.read(3).decode() for file in (named, unnamed)]") == ["234", "234"]
@@ -153,7 +105,7 @@ code.readline()
     assert await first.invoke("code.readline()") == "import tempfile\n" == await second.invoke("code.readline()")
 
 
-async def test_an_event_loop_of_the_init_phase_works_in_every_environment(machine: Machine) -> None:
+async def test_an_event_loop_of_the_init_phase_works_in_every_environment(machine: Any) -> None:
     source = """
 import asyncio, threading
 loop = asyncio.new_event_loop()
@@ -163,13 +115,13 @@ async def wait():
     await asyncio.wait_for(done.wait(), 10)
     return await loop.run_in_executor(None, lambda: "woken")
 """
-    taken = await take(machine, source)
+    taken = await machine.take(source)
     environments = [await taken.restore() for _ in range(4)]
     answers = await asyncio.gather(*(each.invoke("loop.run_until_complete(wait())") for each in environments))
     assert answers == ["woken"] * 4
 
 
-async def test_pipes_and_pairs_of_sockets_are_each_environments_own(machine: Machine) -> None:
+async def test_pipes_and_pairs_of_sockets_are_each_environments_own(machine: Any) -> None:
     source = """
 import os, socket
 reader, writer = os.pipe()
@@ -180,7 +132,7 @@ def send(text):
 def received():
     return [os.read(reader, 9).decode(), left.recv(9).decode(), another.recv(9).decode()]
 """
-    taken = await take(machine, source)
+    taken = await machine.take(source)
     first, second = await taken.restore(), await taken.restore()
     await first.invoke("send(b'first')")
     await second.invoke("send(b'second')")
@@ -188,7 +140,7 @@ def received():
     assert await second.invoke("received()") == ["second"] * 3
 
 
-async def test_connections_do_not_outlive_the_snapshot(machine: Machine) -> None:
+async def test_connections_do_not_outlive_the_snapshot(machine: Any) -> None:
     connected: asyncio.Queue[asyncio.StreamReader] = asyncio.Queue()
     server = await asyncio.start_server(lambda reader, _: connected.put_nowait(reader), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -202,24 +154,24 @@ def use():
     except OSError as error:
         return type(error).__name__
 """
-    taken = await take(machine, source)
+    taken = await machine.take(source)
     assert await (await taken.restore()).invoke("use()") == "BrokenPipeError"
     taken.sandbox.kill()
     assert await (await connected.get()).read() == b"hello"
     server.close()
 
 
-async def test_randomness_is_the_systems_where_aws_has_it_from_there(machine: Machine) -> None:
+async def test_randomness_is_the_systems_where_aws_has_it_from_there(machine: Any) -> None:
     """`random` goes on from the snapshot's state, as AWS says of seeds; everything that is for secrets differs."""
-    taken = await take(machine, "import random, secrets, ssl, uuid\nrandom.seed(7)\nssl.RAND_bytes(1)\n")
+    taken = await machine.take("import random, secrets, ssl, uuid\nrandom.seed(7)\nssl.RAND_bytes(1)\n")
     environments = [await taken.restore() for _ in range(4)]
     assert len({await each.invoke("random.random()") for each in environments}) == 1
     for drawn in ("secrets.token_hex()", "ssl.RAND_bytes(16).hex()", "str(uuid.uuid4())"):
         assert len({await each.invoke(drawn) for each in environments}) == len(environments)
 
 
-async def test_an_environment_is_isolated_from_the_snapshot_and_from_others(isolated: Machine) -> None:
-    taken = await take(isolated, "import os, resource\n")
+async def test_an_environment_is_isolated_from_the_snapshot_and_from_others(isolated: Any) -> None:
+    taken = await isolated.take("import os, resource\n")
     first, second = await taken.restore(), await taken.restore()
     processes = "[name for name in os.listdir('/proc') if name.isdigit()]"
     assert len(await first.invoke(processes)) == 2 == len(await second.invoke(processes))
@@ -232,8 +184,8 @@ async def test_an_environment_is_isolated_from_the_snapshot_and_from_others(isol
     assert first.sandbox.admits(("127.0.0.1", 1), ("127.0.0.1", 2)) is False
 
 
-async def test_an_environment_ends_by_itself(machine: Machine) -> None:
-    taken = await take(machine, "import os, signal\n")
+async def test_an_environment_ends_by_itself(machine: Any) -> None:
+    taken = await machine.take("import os, signal\n")
     exits, dies, stays = [await taken.restore() for _ in range(3)]
     for environment, event in ((exits, "os._exit(7)"), (dies, "os.kill(os.getpid(), signal.SIGSEGV)")):
         asking = asyncio.create_task(environment.api.invoke(event))
@@ -245,8 +197,8 @@ async def test_an_environment_ends_by_itself(machine: Machine) -> None:
     assert await (await taken.restore()).invoke("2") == 2
 
 
-async def test_an_environment_can_be_asked_to_end_and_is_ended(machine: Machine) -> None:
-    taken = await take(machine, "import os\n")
+async def test_an_environment_can_be_asked_to_end_and_is_ended(machine: Any) -> None:
+    taken = await machine.take("import os\n")
     asked, killed = await taken.restore(), await taken.restore()
     await asked.invoke("None")
     asked.sandbox.terminate()
@@ -262,8 +214,8 @@ async def test_an_environment_can_be_asked_to_end_and_is_ended(machine: Machine)
             await asyncio.sleep(0.01)
 
 
-async def test_an_environment_rests_frozen(machine: Machine) -> None:
-    taken = await take(machine)
+async def test_an_environment_rests_frozen(machine: Any) -> None:
+    taken = await machine.take()
     environment: Any = await taken.restore()
     await environment.invoke("1")
     environment.sandbox.check_memory()
@@ -277,8 +229,8 @@ async def test_an_environment_rests_frozen(machine: Machine) -> None:
     assert await environment.invoke("2") == 2
 
 
-async def test_the_memory_limit_holds(machine: Machine) -> None:
-    taken = await take(machine, "kept = []\n")
+async def test_the_memory_limit_holds(machine: Any) -> None:
+    taken = await machine.take("kept = []\n")
     environment = await taken.restore()
     assert 10 < (environment.sandbox.max_memory_mib() or 0) < 100
     asking = asyncio.create_task(environment.api.invoke("[kept.append(b'x' * 2**20) for _ in range(10**6)]"))
@@ -286,8 +238,8 @@ async def test_the_memory_limit_holds(machine: Machine) -> None:
     asking.cancel()
 
 
-async def test_the_end_of_a_snapshot_is_that_of_its_environments(machine: Machine) -> None:
-    taken = await take(machine)
+async def test_the_end_of_a_snapshot_is_that_of_its_environments(machine: Any) -> None:
+    taken = await machine.take()
     environments = [await taken.restore() for _ in range(2)]
     assert taken.snapshot.alive
     taken.sandbox.kill()
@@ -298,15 +250,15 @@ async def test_the_end_of_a_snapshot_is_that_of_its_environments(machine: Machin
         await taken.restore()
 
 
-async def test_a_burst_of_environments(machine: Machine) -> None:
-    taken = await take(machine, "import uuid\nID = str(uuid.uuid4())\n")
+async def test_a_burst_of_environments(machine: Any) -> None:
+    taken = await machine.take("import uuid\nID = str(uuid.uuid4())\n")
     environments = await asyncio.gather(*(taken.restore() for _ in range(20)))
     assert len(set(await asyncio.gather(*(each.invoke("ID") for each in environments)))) == 1
     assert len({each.sandbox._pid for each in environments}) == 20  # type: ignore[attr-defined]
 
 
-async def test_a_spare_that_dies_is_replaced(machine: Machine) -> None:
-    taken: Any = await take(machine)
+async def test_a_spare_that_dies_is_replaced(machine: Any) -> None:
+    taken: Any = await machine.take()
     taken.sandbox.check_memory()
     runtime = family(taken.sandbox._root)[1]
     async with asyncio.timeout(DEADLINE_S):
@@ -318,9 +270,9 @@ async def test_a_spare_that_dies_is_replaced(machine: Machine) -> None:
     assert await (await taken.restore()).invoke("1") == 1
 
 
-async def test_a_cancelled_restore_leaves_nothing(machine: Machine) -> None:
-    taken = await take(machine)
-    spec, _, _ = await make_spec(machine, taken.prepared)
+async def test_a_cancelled_restore_leaves_nothing(machine: Any) -> None:
+    taken = await machine.take()
+    spec, _, _ = await machine.make_spec(taken.prepared)
     restoring = asyncio.ensure_future(taken.snapshot.start_sandbox(spec))
     await asyncio.sleep(0)
     restoring.cancel()
@@ -343,12 +295,12 @@ async def test_a_cancelled_restore_leaves_nothing(machine: Machine) -> None:
         ("import os\nfd = os.memfd_create('m')\n", "it has shared memory open"),
     ],
 )  # fmt: skip
-async def test_what_cannot_be_had_twice_is_named(machine: Machine, source: str, reason: str) -> None:
-    taken = await initialise(machine, source)
+async def test_what_cannot_be_had_twice_is_named(machine: Any, source: str, reason: str) -> None:
+    taken = await machine.initialise(source)
     assert await taken.obstacle() == reason
 
 
-async def test_threads_that_end_for_a_fork_are_no_obstacle(machine: Machine) -> None:
+async def test_threads_that_end_for_a_fork_are_no_obstacle(machine: Any) -> None:
     """OpenBLAS, and so NumPy, ends its threads before a fork and starts them when they are needed."""
     source = """
 import os, threading
@@ -360,24 +312,24 @@ def end():
     thread.join()
 os.register_at_fork(before=end)
 """
-    assert await (await take(machine, source)).restore()
+    assert await (await machine.take(source)).restore()
 
 
-async def test_a_function_that_patches_the_library_is_restored(machine: Machine) -> None:
+async def test_a_function_that_patches_the_library_is_restored(machine: Any) -> None:
     source = """
 import os, select, socket
 class Broken:
     def __init__(self, *arguments, **more): raise RuntimeError("patched")
 socket.socketpair = select.poll = os.fork = os.waitpid = os._exit = os.kill = Broken
 """
-    taken = await take(machine, source)
+    taken = await machine.take(source)
     assert await (await taken.restore()).invoke("1") == 1
 
 
-async def test_what_is_no_python_process_has_an_obstacle(machine: Machine) -> None:
+async def test_what_is_no_python_process_has_an_obstacle(machine: Any) -> None:
     prepared = await machine.prepare({"bootstrap": "#!/bin/sh\n"}, "provided.al2023", snap_start=True)
     assert prepared.snapshot_obstacle == "only Python processes can be restored here"
-    prepared = await machine.prepare(EVALUATES, environment={"PYTHONHASHSEED": "1"})
+    prepared = await machine.prepare("", environment={"PYTHONHASHSEED": "1"})
     assert prepared.snapshot_obstacle == "its environment variables need an interpreter that is started anew"
 
 
