@@ -78,7 +78,8 @@ class Deployments:
     @property
     def pending(self) -> int:
         """How many versions are being prepared, or stand in line for it."""
-        return len(self._line) + len(self._transitions)
+        with self._line_lock:
+            return len(self._line) + len(self._transitions)
 
     def begin(self, function: Function, version: Version) -> None:
         """Start to prepare a version of a stored function; an older transition of the same version is forgotten."""
