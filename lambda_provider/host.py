@@ -124,7 +124,7 @@ class UrlRouter(Protocol):
 class HostBase:
     """A host that has nothing: each part with the behaviour that holds where it is missing.
 
-    Derive from it, and override what your emulator has. It is the host `bare`, too, for Lambda alone.
+    Derive from it, and override what your emulator has.
     """
 
     name = "bare"

@@ -1,7 +1,10 @@
 """The adapters that speak the Host protocol, and what they are made of. Top floor: nothing else of ours imports them.
 
-`standalone` is a host with a gateway of its own: `gateway` (its life), `server` (HTTP), `assembly` (provider, runtime and host
-put together), `internal` (`/_lambda/…`), and behind it moto for all other services: `moto_process` (its life), `upstream` and
+`application` is Lambda for one host, started and stopped: `assembly` (provider, runtime and host put together), `internal`
+(`/_lambda/…`), `service_invokes`. Whose server it is: `gateway` with `server` (ours), `embedded` (somebody's ASGI server),
+`wsgi_exchange` (a WSGI server, with a loop of ours in `loop_thread`), `gateway_thread` (a test).
+
+`bare` is Lambda alone. `standalone` is a host with a gateway of its own, and behind it moto for all other services: `moto_process` (its life), `upstream` and
 `proxy` (the way there), `telemetry` (logs and metrics), `credentials` and `identities`. In the child run `moto_server`,
 `moto_callers` and `moto_buckets`.
 

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lambda_provider.host import HostBase, LogEvent
+from lambda_provider.host import LogEvent
+from lambda_provider.hosts.bare import BareHost
 from lambda_provider.hosts.standalone import StandaloneHost
 
 _MAX_EVENTS_A_GROUP = 100_000
@@ -78,14 +79,5 @@ class RecordingStandaloneHost(_Recording, StandaloneHost):
     """Lambda, and all other services by moto."""
 
 
-class RecordingBareHost(_Recording, HostBase):
+class RecordingBareHost(_Recording, BareHost):
     """Lambda alone."""
-
-    _url: str | None = None
-
-    async def start(self, url: str) -> None:
-        """Functions find Lambda at `url`."""
-        self._url = url
-
-    def function_endpoint_url(self) -> str | None:
-        return super().function_endpoint_url() or self._url

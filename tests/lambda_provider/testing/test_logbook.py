@@ -8,7 +8,7 @@ import pytest
 
 from lambda_provider.host import LogEvent
 from lambda_provider.testing import logbook
-from lambda_provider.testing.logbook import LogBook, LogGroup, RecordingBareHost
+from lambda_provider.testing.logbook import LogBook, LogGroup
 
 GROUP = LogGroup("111111111111", "eu-west-1", "/aws/lambda/f")
 
@@ -53,10 +53,3 @@ def test_the_oldest_lines_of_a_group_go_when_there_are_too_many(monkeypatch: pyt
     timer.start()
     assert book.wait_for(GROUP, lambda line: line == "e", 10) == "e"
     timer.join()
-
-
-async def test_a_host_alone_is_its_own_endpoint_unless_a_setting_names_another() -> None:
-    for settings, endpoint in (({}, "http://here:1"), ({"LAMBDA_FUNCTION_ENDPOINT_URL": "http://x"}, "http://x")):
-        host = RecordingBareHost(settings)
-        await host.start("http://here:1")
-        assert host.function_endpoint_url() == endpoint
