@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 _PREFIX = "lambda-runtime-"
+_UNLOCKED = f".{_PREFIX}"
+"""How the name begins until the lock is held, so that what has the final name is abandoned if nobody holds its lock."""
 _YOUNG_S = 60
 
 
@@ -17,9 +19,10 @@ class Scratch:
     """A temporary directory that is locked while its owner lives, so that `remove_abandoned` can tell what a killed one left."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        made = Path(tempfile.mkdtemp(prefix=_UNLOCKED))
+        self._lock = os.open(made / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.path = made.rename(made.with_name(made.name.removeprefix(".")))
 
     def directory(self, name: str) -> Path:
         """A directory inside, made if needed."""
@@ -35,10 +38,14 @@ class Scratch:
 
 def remove_abandoned() -> None:
     """Delete directories whose owner is gone. Blocking."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    directory = Path(tempfile.gettempdir())
+    for path in (*directory.glob(f"{_PREFIX}*"), *directory.glob(f"{_UNLOCKED}*")):
         try:
-            if path.stat().st_uid != os.getuid() or time.time() - path.stat().st_mtime < _YOUNG_S:
-                continue  # Somebody else's, or so new that its owner may not have locked it yet.
+            status = path.stat()
+            if status.st_uid != os.getuid():
+                continue
+            if path.name.startswith(_UNLOCKED) and time.time() - status.st_mtime < _YOUNG_S:
+                continue  # So new that its owner may not have locked it yet.
             lock = os.open(path / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError:
             continue  # Gone in between.
