@@ -16,7 +16,7 @@ from lambda_provider.api import (
 from lambda_provider.context import RequestContext
 from lambda_provider.model.concurrency import ProvisionedConcurrency
 from lambda_provider.model.configuration import present
-from lambda_provider.model.function import LATEST, Function
+from lambda_provider.model.function import LATEST, Function, Version
 from lambda_provider.operations.base import Operations
 from lambda_provider.operations.capacity import claimed, provisioned
 from lambda_provider.store.editor import FunctionEditor
@@ -169,6 +169,14 @@ def require_free(function: Function, alias: str, versions: Iterable[str]) -> Non
             raise ResourceConflictException(
                 "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
             )
+        if (version := function.version(number)) is not None:
+            _refuse_snap_start(version)
+
+
+def _refuse_snap_start(version: Version) -> None:
+    if version.snap_start:
+        # Developer Guide, "SnapStart", supported features and limitations; the words are ours.
+        raise InvalidParameterValueException("Provisioned Concurrency is not supported for functions with SnapStart.")
 
 
 def _provisionable(function: FunctionEditor, qualifier: str) -> str:
@@ -184,10 +192,7 @@ def _provisionable(function: FunctionEditor, qualifier: str) -> str:
         if alias.weights:
             # The words: https://github.com/hashicorp/terraform/issues/24957.
             raise InvalidParameterValueException("Alias with weights can not be used with Provisioned Concurrency")
-    configuration = function.require_version(number).configuration
-    if configuration.snap_start == "PublishedVersions":
-        # Developer Guide, "SnapStart", supported features and limitations; the words are ours.
-        raise InvalidParameterValueException("Provisioned Concurrency is not supported for functions with SnapStart.")
+    _refuse_snap_start(function.require_version(number))
     return number
 
 

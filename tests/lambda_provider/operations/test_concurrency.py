@@ -277,6 +277,16 @@ class TestProvisioned:
         with pytest.raises(InvalidParameterValueException, match="SnapStart"):
             provision(provider, "1", 1)
 
+    def test_alias_does_not_take_provisioned_concurrency_to_a_version_with_snapstart(self, provider, alias):
+        provision(provider, "live", 1)
+        provider.update_function_configuration(
+            context(), {"FunctionName": "f", "SnapStart": {"ApplyOn": "PublishedVersions"}}
+        )
+        configuration(provider)  # Settles the update.
+        number = provider.publish_version(context(), {"FunctionName": "f"})["Version"]
+        with pytest.raises(InvalidParameterValueException, match="SnapStart"):
+            move(provider, number)
+
     @pytest.mark.parametrize("name", ["f", "other"])
     @pytest.mark.parametrize("operation", ["put", "get", "delete"])
     def test_target_that_is_not_there(self, provider, versions, operation, name):
