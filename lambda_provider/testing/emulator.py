@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
-from weakref import WeakSet
 
 from lambda_provider.context import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
 from lambda_provider.hosts.gateway import GatewayOptions
@@ -21,7 +21,8 @@ from lambda_provider.testing.functions import DeployedFunction
 from lambda_provider.testing.logbook import LogGroup, RecordingBareHost, RecordingStandaloneHost
 
 _POLL_S = 0.02
-_to_stop: WeakSet[Emulator] = WeakSet()
+_to_stop: set[Emulator] = set()
+"""Those that run."""
 _ROLE = "arn:aws:iam::{}:role/lambda-role"
 
 
@@ -69,14 +70,14 @@ class Emulator:
             return self
         self._host = self._host_type(self._settings)
         self._running = GatewayThread(self._options, self._host)
-        if not _to_stop:
-            at_exit(_stop_all)
+        _stop_with_the_process()
         _to_stop.add(self)
         return self
 
     def stop(self) -> None:
         """End everything: functions, moto, the port. May be called twice; `start` may follow."""
         running, self._running = self._running, None
+        _to_stop.discard(self)
         if running is not None:
             self._clients.clear()
             running.stop()
@@ -258,8 +259,13 @@ class Emulator:
         self.gateway.run(deliver())
 
 
+@cache
+def _stop_with_the_process() -> None:
+    at_exit(_stop_all)
+
+
 def _stop_all() -> None:
-    """What was started by hand and is not stopped when the process ends."""
+    """What was started by hand, and not stopped."""
     for emulator in list(_to_stop):
         emulator.stop()
 

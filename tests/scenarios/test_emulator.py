@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -255,6 +256,19 @@ def test_a_stopped_emulator_leaves_no_port_no_thread_and_no_file(
     emulator.stop()
     with emulator:
         assert emulator.deploy(ECHO).invoke(2) == 2
+
+
+def test_one_that_nobody_stops_ends_with_the_process(tmp_path: Path) -> None:
+    program = (
+        "from lambda_provider.testing import Emulator\n"
+        "emulator = Emulator().start()\n"
+        "emulator.client('sqs').create_queue(QueueName='q')\n"
+        "print(emulator.deploy({'index.py': 'def handler(e, c): return e'}).invoke(5))\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("5\n", 0), done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_start_is_said_and_leaves_no_thread() -> None:
