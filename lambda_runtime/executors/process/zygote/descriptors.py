@@ -55,8 +55,8 @@ class OpenFiles:
                 continue  # That of the list itself.
             if (status.st_dev, status.st_ino) == (log.st_dev, log.st_ino):
                 self._log_descriptors.append(descriptor)
-            elif stat.S_ISREG(status.st_mode):
-                self._file(descriptor)
+            elif stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+                self._file(descriptor, directory=stat.S_ISDIR(status.st_mode))
             elif stat.S_ISFIFO(status.st_mode):
                 pipes.setdefault(status.st_ino, []).append(descriptor)
             elif stat.S_ISSOCK(status.st_mode):
@@ -77,18 +77,21 @@ class OpenFiles:
         for descriptor in self._log_descriptors:
             os.dup2(output, descriptor, os.get_inheritable(descriptor))
 
-    def _file(self, descriptor: int) -> None:
+    def _file(self, descriptor: int, *, directory: bool) -> None:
         flags = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~_CREATION
         position = os.lseek(descriptor, 0, os.SEEK_CUR)
         path = os.readlink(f"/proc/self/fd/{descriptor}")
         if path.startswith("/memfd:"):
             raise Unfit("it has shared memory open")
+        if directory and path.endswith(_DELETED):
+            raise Unfit("it has a directory open that was deleted")
 
         def renew() -> None:
-            if path.startswith(_TMP) and path.endswith(_DELETED):
+            in_tmp = f"{path}/".startswith(_TMP)
+            if in_tmp and path.endswith(_DELETED):
                 new = _unnamed_copy(descriptor)
             else:
-                new = os.open(path if path.startswith(_TMP) else f"/proc/self/fd/{descriptor}", flags)
+                new = os.open(path if in_tmp else f"/proc/self/fd/{descriptor}", flags)
             os.lseek(new, position, os.SEEK_SET)
             _replace(descriptor, new)
 

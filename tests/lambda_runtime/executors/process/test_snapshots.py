@@ -72,6 +72,15 @@ os.chdir(tmp / "directory")
     assert await (await taken.restore()).invoke("(tmp / 'link').read_text()") == "content"
 
 
+async def test_an_open_directory_is_that_of_the_environment(isolated: Any) -> None:
+    source = "import os\nopened = os.open('/tmp', os.O_DIRECTORY)\n"
+    taken = await isolated.take(source)
+    first, second = await taken.restore(), await taken.restore()
+    assert await first.invoke("os.close(os.open('file', os.O_CREAT, dir_fd=opened))") is None
+    assert await first.invoke("os.listdir('/tmp')") == ["file"]
+    assert await second.invoke("os.listdir(opened)") == []
+
+
 async def test_temporary_files_of_plain_processes_are_copied(make_machine: Any) -> None:
     machine = await make_machine(isolation="none")
     source = "import pathlib, tempfile\npathlib.Path(tempfile.gettempdir(), 'file').write_text('content')\n"
@@ -255,6 +264,31 @@ async def test_a_burst_of_environments(machine: Any) -> None:
     environments = await asyncio.gather(*(taken.restore() for _ in range(20)))
     assert len(set(await asyncio.gather(*(each.invoke("ID") for each in environments)))) == 1
     assert len({each.sandbox._pid for each in environments}) == 20  # type: ignore[attr-defined]
+
+
+async def test_an_environment_that_forks_without_end_leaves_room_for_others(isolated: Any) -> None:
+    source = """
+import os, time
+def forks():
+    count = 0
+    while count < 5000:
+        try:
+            if os.fork() == 0:
+                time.sleep(60)
+                os._exit(0)
+        except BlockingIOError:
+            break
+        count += 1
+    return count
+"""
+    taken = await isolated.take(source)
+    first, second = await taken.restore(), await taken.restore()
+    if os.getuid() == 0:
+        assert 100 < await first.invoke("forks()") < 742
+    assert await second.invoke("os.waitpid(os.spawnlp(os.P_NOWAIT, 'true', 'true'), 0)[1]") == 0
+    assert await (await taken.restore()).invoke("1") == 1
+    first.sandbox.kill()
+    assert await ended(first) == ExitStatus(signal=signal.SIGKILL)
 
 
 async def test_a_spare_that_dies_is_replaced(machine: Any) -> None:
