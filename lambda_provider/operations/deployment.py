@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lambda_provider.api import ResourceNotFoundException
+from lambda_provider.api import ResourceNotFoundException, ServiceException
 from lambda_provider.model.function import Function, Version
 from lambda_provider.store.archives import ArchiveStore
 from lambda_provider.store.store import Store
@@ -251,6 +251,8 @@ class Deployments:
                         function.settle(transition.number, status, new_revision=not transition.restoring)
             except ResourceNotFoundException:
                 logger.debug("%s was deleted while it was prepared", transition.arn)
+            except ServiceException:
+                return  # The disk does not take it, as the log says. Whoever looks next tries again.
             if self._transitions.get(transition.arn) is transition:
                 del self._transitions[transition.arn]
 

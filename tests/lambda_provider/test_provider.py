@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from lambda_provider.api import InvalidZipFileException
+from lambda_provider.api import InvalidZipFileException, ServiceException
 from lambda_provider.api.coverage import implemented_operations
 from lambda_provider.provider import LambdaProvider
 from lambda_provider.store.errors import StateError
+from lambda_provider.store.journal import Journal
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.event_queue import QueuedEvent
 from lambda_runtime.types import Invocation
@@ -187,6 +188,24 @@ def test_a_load_writes_nothing(runtime, tmp_path):
     assert configuration(second)["State"] == configuration(second, "1")["State"] == "Active"
     assert writes == []
     second.stop()
+
+
+def test_readers_and_invokes_go_on_while_the_disk_takes_nothing(runtime, tmp_path, monkeypatch):
+    provider = started(runtime, tmp_path)
+    provider.create_function(context(), creation("f"))
+    write = Journal.write
+
+    def full(self: Journal, puts: Any, deletes: Any = ()) -> None:
+        raise StateError("no room")
+
+    monkeypatch.setattr(Journal, "write", full)
+    assert configuration(provider)["State"] == "Pending", "that it is Active cannot be stored"
+    assert runtime.run(provider.invoke(context("Invoke"), {"FunctionName": "f"}))["StatusCode"] == 200
+    with pytest.raises(ServiceException):
+        provider.delete_function(context(), {"FunctionName": "f"})
+    monkeypatch.setattr(Journal, "write", write)
+    assert configuration(provider)["State"] == "Active"
+    provider.stop()
 
 
 def test_the_state_directory_is_free_after_stop(runtime, tmp_path):
