@@ -25,14 +25,14 @@ from typing import Any, cast
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from lambda_provider.hosts import services
-from lambda_provider.hosts import moto_activity
+from lambda_provider.hosts import moto_activity, services
 from lambda_provider.hosts.credentials import session_token_of
 from lambda_provider.hosts.moto_buckets import address_buckets
 from lambda_provider.hosts.moto_callers import account_for
 from lambda_provider.hosts.moto_metrics import match_exactly
 from lambda_provider.hosts.moto_signatures import with_authentication
 from lambda_provider.hosts.services.answers import with_answers
+from lambda_provider.hosts.services.api_requests import HEADERS, with_apis
 from lambda_provider.hosts.services.awslambda import stand_in
 from lambda_provider.hosts.services.link import request as current_request
 
@@ -86,6 +86,7 @@ class MotoHandler(MotoRequestHandler):
             session_token_of(environ.get("HTTP_X_AMZ_SECURITY_TOKEN", ""), query),
             environ.get("HTTP_X_MOTO_ACCOUNT_ID"),
         )
+        environ[HEADERS] = self.headers.items()
         current_request.trace_header = environ.get("HTTP_X_AMZN_TRACE_ID")
         return environ
 
@@ -201,7 +202,7 @@ def main(arguments: list[str]) -> None:
     server = make_server(
         "127.0.0.1",
         0,
-        with_answers(with_authentication(DomainDispatcherApplication(create_reporting_app))),
+        with_apis(with_answers(with_authentication(DomainDispatcherApplication(create_reporting_app)))),
         threaded=True,
         request_handler=MotoHandler,
         fd=listener_fd,

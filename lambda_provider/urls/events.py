@@ -55,7 +55,7 @@ def event_of(
         "requestId": request_id,
         "routeKey": "$default",
         "stage": "$default",
-        "time": _request_time(now),
+        "time": request_time(now),
         "timeEpoch": int(now * 1000),
     }
     if iam is not None:
@@ -66,20 +66,21 @@ def event_of(
         "rawPath": raw_path,
         "rawQueryString": request.query,
     }
-    if cookies := _cookies(request):
+    if cookies := cookies_of(request):
         event["cookies"] = cookies
-    event["headers"] = _headers(request, trace_header)
+    event["headers"] = headers_of(request, trace_header)
     if request.query:
-        event["queryStringParameters"] = _query_parameters(request.query)
+        event["queryStringParameters"] = query_parameters(request.query)
     event["requestContext"] = context
     encoded = False
     if request.body:
-        event["body"], encoded = _body(request)
+        event["body"], encoded = body_of(request)
     event["isBase64Encoded"] = encoded
     return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _headers(request: UrlRequest, trace_header: str) -> dict[str, str]:
+def headers_of(request: UrlRequest, trace_header: str) -> dict[str, str]:
+    """The headers of a request as functions see them: by name, without cookies, with what AWS's own front adds."""
     kept = {name: value for name, value in request.joined.items() if name not in _NOT_PASSED_ON}
     if request.body:
         kept["content-length"] = str(len(request.body))
@@ -95,19 +96,21 @@ def _headers(request: UrlRequest, trace_header: str) -> dict[str, str]:
     }
 
 
-def _cookies(request: UrlRequest) -> list[str]:
+def cookies_of(request: UrlRequest) -> list[str]:
+    """The cookies of a request, one by one."""
     lines = (value for name, value in request.headers if name == "cookie")
     return [cookie.strip() for line in lines for cookie in line.split(";") if cookie.strip()]
 
 
-def _query_parameters(query: str) -> dict[str, str]:
+def query_parameters(query: str) -> dict[str, str]:
+    """The parameters of a query by name, duplicates joined by commas."""
     parameters: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
     return parameters
 
 
-def _body(request: UrlRequest) -> tuple[str, bool]:
+def body_of(request: UrlRequest) -> tuple[str, bool]:
     """The body, and whether it is in Base64: all that is not text by its content type is, even a form."""
     kind = request.header("content-type").partition(";")[0].strip().lower()
     if not kind or kind.startswith("text/") or kind in _TEXT_TYPES or kind.endswith(("+json", "+xml")):
@@ -118,7 +121,7 @@ def _body(request: UrlRequest) -> tuple[str, bool]:
     return base64.b64encode(request.body).decode(), True
 
 
-def _request_time(now: float) -> str:
+def request_time(now: float) -> str:
     """`05/Aug/2022:08:14:39 +0000`, whatever the locale."""
     moment = time.gmtime(now)
     return (

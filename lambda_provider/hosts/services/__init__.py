@@ -1,10 +1,17 @@
 """In moto's process: moto's other services run functions of ours, wherever AWS's services run functions.
 
 Moto's own Lambda is never imported: `awslambda` stands in its place. `link` is the way to the gateway, `patches` how moto is
-changed. A module each for the services whose events AWS describes in detail: `sns`, `s3`, `events` with `schedules` and `cron`,
-`logs`, `stepfunctions`. CloudFormation is `cloudformation` (what of moto's is replaced), `stacks` and `steps` (what is done with
-a stack), `graph` (in which order), `templates` and `stack_templates`, `resources` with `lambda_resources`, `lambda_settings` and
-`other_resources` (what is made), `custom_resources` with `answers` and `cfnresponse`. `install` applies what a service needs.
+changed; `install` applies what a service needs.
+
+| service | modules |
+| --- | --- |
+| SNS, SQS, S3, Logs, Step Functions | `sns`, `sqs`, `s3`, `logs`, `stepfunctions` |
+| EventBridge, Scheduler | `events`, `schedules`, `cron` |
+| API Gateway | `api_requests` (which API is meant), `rest_apis`, `http_apis`, `authorizers` |
+| CloudFormation: templates | `templates`, `stack_templates`, `graph` (the order of resources) |
+| CloudFormation: operations | `cloudformation` (what of moto's is replaced), `stacks`, `steps` |
+| CloudFormation: resources | `resources`, `lambda_resources`, `lambda_settings`, `rest_resources`, `http_resources`, … |
+| custom resources | `custom_resources`, `answers`, `cfnresponse` |
 """
 
 from __future__ import annotations
@@ -21,6 +28,7 @@ _INSTALLERS: dict[str, str] = {
     "events": "events:install",
     "scheduler": "schedules:install_scheduler",
     "stepfunctions": "stepfunctions:install",
+    "apigateway": "api_requests:install",
     "cloudformation": "cloudformation:install",
 }
 _lock = threading.RLock()

@@ -16,6 +16,8 @@ from lambda_provider.hosts.services.steps import ResourceFailed
 logger = logging.getLogger(__name__)
 
 _WITHOUT_RESOURCE = (
+    "AWS::ApiGateway::Account",
+    "AWS::ApiGatewayV2::Deployment",
     "AWS::CDK::Metadata",
     "AWS::CloudFormation::WaitCondition",
     "AWS::CloudFormation::WaitConditionHandle",
@@ -68,10 +70,23 @@ class Unsupported(Nothing):
 
 
 def _teach_resources(parsing: Any) -> None:
-    from lambda_provider.hosts.services import custom_resources, lambda_resources, lambda_settings, other_resources
+    from lambda_provider.hosts.services import (
+        custom_resources,
+        http_resources,
+        lambda_resources,
+        lambda_settings,
+        other_resources,
+        rest_resources,
+    )
     from lambda_provider.hosts.services.resources import model
 
-    ours = (*lambda_resources.RESOURCES, *lambda_settings.RESOURCES, *other_resources.RESOURCES)
+    ours = (
+        *lambda_resources.RESOURCES,
+        *lambda_settings.RESOURCES,
+        *other_resources.RESOURCES,
+        *rest_resources.RESOURCES,
+        *http_resources.RESOURCES,
+    )
     custom, nothing, unsupported = map(model, (custom_resources.CustomResource, Nothing, Unsupported))
     for resource in ours:
         model(resource)

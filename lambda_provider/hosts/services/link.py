@@ -115,10 +115,12 @@ class Link:
         *,
         kind: str = "RequestResponse",
         client_context: str | None = None,
+        timeout_s: float = _TIMEOUT_S,
     ) -> Answer:
         """Run a function, or with the kind `Event` have it run, or with `DryRun` only ask whether it would.
 
-        `payload` is bytes, or what becomes JSON. Raises nothing that Lambda can answer.
+        `payload` is bytes, or what becomes JSON. Raises nothing that Lambda can answer, and
+        urllib3's TimeoutError when `timeout_s` is over.
         """
         body = payload if isinstance(payload, bytes) else dump(payload)
         headers = {
@@ -135,7 +137,7 @@ class Link:
         }
         headers.update({name: value for name, value in optional.items() if value is not None})
         url = self.way.url + INVOKE_PATH + quote(function_arn, safe="")
-        response = self._pool.request("POST", url, body=body, headers=headers, timeout=_TIMEOUT_S)
+        response = self._pool.request("POST", url, body=body, headers=headers, timeout=timeout_s)
         found: Mapping[str, str] = response.headers
         request_id = found.get("x-amzn-requestid", "")
         if response.status >= 300:
