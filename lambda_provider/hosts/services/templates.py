@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import logging
@@ -53,13 +54,33 @@ def parse(text: str | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(text, Mapping):
         return copy.deepcopy(dict(text))
     try:
-        # Every JSON is YAML, but the JSON parser is many times faster.
-        document = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, Loader=_Loader)
-    except (ValueError, yaml.YAMLError) as error:
+        document = _read(text)
+    except yaml.YAMLError as error:
         raise TemplateError(f"Template format error: {error}") from error
     if not isinstance(document, dict):
         raise TemplateError("Template format error: unsupported structure.")
-    return document
+    normal: dict[str, Any] = _normal(document)
+    return normal
+
+
+def _read(text: str) -> Any:
+    # Every JSON is YAML, but the parser of JSON is many times faster.
+    if text.lstrip().startswith("{"):
+        with contextlib.suppress(ValueError):
+            return json.loads(text)
+    return yaml.load(text, Loader=_Loader)
+
+
+def _normal(value: Any) -> Any:
+    """Attributes are lists: `{"Fn::GetAtt": "A.Arn"}` means `["A", "Arn"]`."""
+    if isinstance(value, list):
+        return [_normal(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: each.split(".", 1) if name == "Fn::GetAtt" and isinstance(each, str) else _normal(each)
+        for name, each in value.items()
+    }
 
 
 def transforms_of(template: Mapping[str, Any]) -> list[str]:
