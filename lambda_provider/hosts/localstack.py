@@ -310,20 +310,24 @@ class LocalStackLambda:
 
     def _attach(self) -> None:
         from localstack.aws import handlers
+        from localstack.runtime.shutdown import SHUTDOWN_HANDLERS
         from localstack.services.edge import ROUTER
 
         hosts = {"host": "<regex('[^.]+'):url_id>.lambda-url.<regex('.+'):domain>"}
         for path, options in (("/<greedy_path:path>", hosts), (f"{INTERNAL_PREFIX}<greedy_path:path>", {})):
             self._rules.append(ROUTER.add(path, self.serve, merge_slashes=False, **options))
+        SHUTDOWN_HANDLERS.register(self._end_deliveries)
         handlers.preprocess_request.append(self._route_function_urls)
         handlers.serve_custom_service_request_handlers.append(self._before_reading)
 
     def _detach(self) -> None:
         from localstack.aws import handlers
+        from localstack.runtime.shutdown import SHUTDOWN_HANDLERS
         from localstack.services.edge import ROUTER
 
         ROUTER.remove(self._rules)
         self._rules.clear()
+        SHUTDOWN_HANDLERS.unregister(self._end_deliveries)
         handlers.preprocess_request.remove(self._route_function_urls)
         handlers.serve_custom_service_request_handlers.remove(self._before_reading)
 
@@ -343,6 +347,10 @@ class LocalStackLambda:
                 self._call(self.host.telemetry.flush_for_reader(), _FLUSH_TIMEOUT_S)
             except TimeoutError:
                 logger.warning("logs and metrics of functions were not delivered in %d s", _FLUSH_TIMEOUT_S)
+
+    def _end_deliveries(self) -> None:
+        """LocalStack is about to stop its services: one that a request of ours reaches after that would start again."""
+        self._call(self.host.telemetry.end(), _FLUSH_TIMEOUT_S)
 
     def _response(self, answered: HttpResponse) -> Response:
         from localstack.http import Response
@@ -389,7 +397,12 @@ def _service_behind(context: RequestContext) -> Caller | None:
     if not principal:
         return None
     domain = "" if "." in principal else ".amazonaws.com"
-    return Caller(service=f"{principal}{domain}", source_arn=said.get("source_arn"), source_account=context.account_id)
+    arn = said.get("source_arn")
+    # The ARN of a bucket does not tell whose it is.
+    account = (arn or "").split(":")[4:5]
+    return Caller(
+        service=f"{principal}{domain}", source_arn=arn, source_account=(account and account[0]) or context.account_id
+    )
 
 
 def _path(request: Request) -> str:
@@ -452,7 +465,11 @@ def _restore() -> None:
     from localstack.services.plugins import SERVICE_PLUGINS
 
     if config.PERSISTENCE and (Path(config.dirs.data) / "lambda").is_dir():
-        SERVICE_PLUGINS.require("lambda")
+        try:
+            SERVICE_PLUGINS.require("lambda")
+        except Exception:
+            # The other services are none the worse, and requests for Lambda are answered with the same error.
+            logger.exception("what was stored of Lambda does not come back")
 
 
 def __getattr__(name: str) -> Any:

@@ -107,6 +107,7 @@ class Telemetry:
         self._known: set[_Stream] = set()
         self._delivery = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._ended = False
         moto.on_ready.append(self._moto_is_ready)
 
     def add_logs(self, account_id: str, region: str, group: str, name: str, events: Sequence[LogEvent]) -> None:
@@ -143,9 +144,11 @@ class Telemetry:
         async with self._delivery:
             try:
                 for stream in list(self._streams):
-                    await self._deliver_stream(stream)
+                    if not self._ended:
+                        await self._deliver_stream(stream)
                 for key in list(self._metrics):
-                    await self._deliver_metrics(key)
+                    if not self._ended:
+                        await self._deliver_metrics(key)
             except (UpstreamError, OSError, ServiceUnavailable) as error:
                 logger.warning("logs and metrics are kept until moto is back: %s", error)
 
@@ -156,6 +159,12 @@ class Telemetry:
             self._metrics.clear()
             self._known.clear()
             self._bytes = 0
+
+    async def end(self) -> None:
+        """Deliver nothing more, and return when the request that is under way is answered: its receiver is about to end."""
+        self._ended = True
+        async with self._delivery:
+            pass
 
     async def stop(self) -> None:
         """Give up on what waits: the logs end with moto."""
@@ -168,11 +177,11 @@ class Telemetry:
         self._deliver_soon()
 
     def _deliver_soon(self) -> None:
-        if self._moto.running and (self._task is None or self._task.done()):
+        if self._moto.running and not self._ended and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._deliver_later(), name="deliver logs")
 
     async def _deliver_later(self) -> None:
-        while (self._streams or self._metrics) and self._moto.running:
+        while (self._streams or self._metrics) and self._moto.running and not self._ended:
             await asyncio.sleep(DELIVERY_DELAY_S)
             await self.flush()
 
