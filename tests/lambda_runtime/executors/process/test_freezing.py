@@ -29,14 +29,17 @@ def handler(event, context):
 
 
 def states(environment: Any) -> str:
-    """Of the processes inside without process 1, one letter each (proc(5))."""
+    """Of the processes inside that run or could run, without process 1: one letter each (proc(5)).
+
+    Left out are those that have ended while their parent is frozen, and shells that wait for a frozen child to execute (vfork).
+    """
     letters = []
     for pid in family(environment.sandbox._root)[1:]:
         try:
             letters.append(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
         except OSError:  # One `sleep` has made room for the next.
             continue
-    return "".join(letters).replace("Z", "")  # One `sleep` has ended, and its parent is frozen.
+    return "".join(letter for letter in letters if letter not in "ZD")
 
 
 async def until(condition: Callable[[], bool]) -> None:
