@@ -240,7 +240,7 @@ async def test_an_environment_runs_without_a_group_that_cannot_be_made(
 
 async def test_a_control_group_that_cannot_be_used_is_an_error_at_the_start(tmp_path: Path) -> None:
     executor = ProcessExecutor(RuntimeConfig.from_settings({"LAMBDA_CGROUP": str(tmp_path)}))
-    with pytest.raises(CgroupUnusable, match="setting LAMBDA_CGROUP: .* is no directory of cgroup v2"):
+    with pytest.raises(CgroupUnusable, match=r"setting LAMBDA_CGROUP: .* is no directory of cgroup v2"):
         await executor.start()
     (found,) = [each for each in executor.capabilities() if each.name == "memory limit"]
     assert not found.available
