@@ -152,6 +152,10 @@ class EventSource(ABC):
         account_id = arn[4] if len(arn) > 4 and arn[4] else self.mapping.account_id
         return self._surroundings.host.connect_to(service, account_id=account_id, region=self.mapping.region)
 
+    def setting(self, name: str) -> str | None:
+        """A setting of the host, None if it is not there or empty."""
+        return self._surroundings.host.settings.get(name) or None
+
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call what blocks for a moment, in a thread."""
         return await self._surroundings.calls.run(self._share, function, *args, **kwargs)
