@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from lambda_runtime.config import RuntimeConfig
-from lambda_runtime.errors import EnvironmentNotStarted
+from lambda_runtime.errors import EnvironmentNotStarted, RuntimeServiceError
 from lambda_runtime.executors.base import (
     ExitStatus,
     PreparedVersion,
@@ -34,6 +35,8 @@ from lambda_runtime.telemetry import AnyPlatformLog
 from lambda_runtime.types import FunctionVersion, InvocationResult
 from lambda_runtime.variables import SNAP_START, environment_variables, extension_variables
 from lambda_runtime.work import StreamedResponse, Work
+
+logger = logging.getLogger(__name__)
 
 UNHANDLED = "Unhandled"
 TIMED_OUT = "Sandbox.Timedout"
@@ -180,12 +183,14 @@ class ExecutionEnvironment:
                 sandbox = await self._snap_start.start_sandbox(self._executor, self._prepared, spec)
                 if self._snap_start.makes_snapshot and self._snap_start.snapshot is not None:
                     self._snap_start.snapshot.taken.add_done_callback(self._snapshot_taken)
-        except OSError as error:
-            self.stop()
-            raise EnvironmentNotStarted(f"cannot start an execution environment: {error}") from error
-        except BaseException:
+        except (RuntimeServiceError, asyncio.CancelledError):
             self.stop()
             raise
+        except Exception as error:
+            if not isinstance(error, OSError):
+                logger.exception("%s: the executor failed", self.version.arn)
+            self.stop()
+            raise EnvironmentNotStarted(f"cannot start an execution environment: {error}") from error
         self._sandbox = self._reporter.sandbox = sandbox
         self._server.admit(sandbox.admits)
         sandbox.exited.add_done_callback(self._exited)

@@ -245,7 +245,7 @@ class FakeExecutor:
         self.running: set[FakeSandbox] = set()
         self.released: list[str] = []
         self.fail_prepare: VersionFailed | None = None
-        self.fail_start: OSError | None = None
+        self.fail_start: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.extensions: dict[str, ExtensionScript] = {}
 

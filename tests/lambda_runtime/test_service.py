@@ -490,8 +490,11 @@ async def test_setting_makes_a_missing_runtime_fail_the_deployment(executor: Fak
     await service.stop()
 
 
-async def test_machine_that_cannot_start_a_sandbox_says_so(service: RuntimeService, executor: FakeExecutor) -> None:
-    executor.fail_start = OSError("no processes left")
+@pytest.mark.parametrize("failure", [OSError("no processes left"), KeyError("no processes left")])
+async def test_machine_that_cannot_start_a_sandbox_says_so(
+    service: RuntimeService, executor: FakeExecutor, failure: Exception
+) -> None:
+    executor.fail_start = failure
     await service.deploy(function_version())
     with pytest.raises(EnvironmentNotStarted, match="no processes left"):
         await service.invoke(invocation())
