@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -459,3 +460,24 @@ def test_a_serverless_template_with_a_mistake_is_refused(stack: Stack) -> None:
     }
     with pytest.raises(ClientError, match="Invalid Serverless Application Specification document"):
         stack.cloudformation.create_stack(StackName=stack.name, TemplateBody=json.dumps(template))
+
+
+def test_a_state_machine_of_a_stack_runs_its_function(stack: Stack, aws_client: Callable[..., Any]) -> None:
+    definition = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "${Arn}", "End": True}}}
+    resources = {
+        "Fn": function("def handler(event, context):\n    return event['n'] + 1"),
+        "Machine": {
+            "Type": "AWS::StepFunctions::StateMachine",
+            "Properties": {
+                "DefinitionString": {"Fn::Sub": [json.dumps(definition), {"Arn": attribute("Arn", "Fn")}]},
+                "RoleArn": ROLE,
+            },
+        },
+    }
+    assert stack.deploy(resources, {"Machine": ref("Machine")}) == "CREATE_COMPLETE", stack.events()
+    states = aws_client("stepfunctions")
+    execution = states.start_execution(stateMachineArn=stack.outputs()["Machine"], input='{"n": 1}')["executionArn"]
+    deadline = time.monotonic() + 30
+    while (found := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
+        assert time.monotonic() < deadline
+    assert (found["status"], found.get("output")) == ("SUCCEEDED", "2")

@@ -396,3 +396,80 @@ def test_tasks_of_a_state_machine_run_functions(
     output = json.loads(found["output"])
     assert output["heard"] == {"heard": {"k": 1}}
     assert output["error"]["Error"] == "ValueError"
+
+
+TRIGGERS = """
+def handler(event, context):
+    source = event["triggerSource"]
+    if source == "PreSignUp_SignUp":
+        if event["request"]["userAttributes"].get("email", "").endswith("@bad.example"):
+            raise Exception("not from there")
+        event["response"].update(autoConfirmUser=True, autoVerifyEmail=True)
+    elif source.startswith("TokenGeneration"):
+        event["response"]["claimsOverrideDetails"] = {
+            "claimsToAddOrOverride": {"colour": "blue", "user": event["userName"]}, "claimsToSuppress": ["origin_jti"],
+        }
+    print("TRIGGER", source)
+    return event
+"""
+
+
+def test_triggers_of_a_user_pool(aws_client: Clients, deploy: Callable[..., str]) -> None:
+    name = deploy(TRIGGERS)
+    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    cognito, logs = aws_client("cognito-idp"), aws_client("logs")
+    triggers = ("PreSignUp", "PostConfirmation", "PreAuthentication", "PostAuthentication", "PreTokenGeneration")
+    pool = cognito.create_user_pool(PoolName=name, LambdaConfig=dict.fromkeys(triggers, arn))["UserPool"]["Id"]
+    client = cognito.create_user_pool_client(
+        UserPoolId=pool, ClientName="c", ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+    )["UserPoolClient"]["ClientId"]
+
+    def sign_up(user: str, email: str) -> Any:
+        attributes = [{"Name": "email", "Value": email}]
+        return cognito.sign_up(ClientId=client, Username=user, Password="P2$Sword", UserAttributes=attributes)
+
+    assert sign_up("ann", "ann@good.example")["UserConfirmed"] is True
+    with pytest.raises(ClientError, match="PreSignUp failed with error not from there") as raised:
+        sign_up("bob", "bob@bad.example")
+    assert raised.value.response["Error"]["Code"] == "UserLambdaValidationException"
+    parameters = {"USERNAME": "ann", "PASSWORD": "P2$Sword"}
+    tokens = cognito.initiate_auth(ClientId=client, AuthFlow="USER_PASSWORD_AUTH", AuthParameters=parameters)
+    payload = tokens["AuthenticationResult"]["IdToken"].split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert (claims["colour"], claims["user"]) == ("blue", "ann") and "origin_jti" not in claims
+    user = cognito.admin_get_user(UserPoolId=pool, Username="ann")
+    assert {"Name": "email_verified", "Value": "true"} in user["UserAttributes"]
+    lines = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern="TRIGGER")["events"]
+    assert [line["message"].split()[1] for line in sorted(lines, key=lambda line: line["timestamp"])] == [
+        "PreSignUp_SignUp",
+        "PostConfirmation_ConfirmSignUp",
+        "PreAuthentication_Authentication",
+        "PostAuthentication_Authentication",
+        "TokenGeneration_Authentication",
+    ]
+
+
+ROTATES = """
+import boto3
+def handler(event, context):
+    client = boto3.client("secretsmanager")
+    arn, token, step = event["SecretId"], event["ClientRequestToken"], event["Step"]
+    if step == "createSecret":
+        if client.get_secret_value(SecretId=arn)["SecretString"] == "broken":
+            raise ValueError("cannot rotate this")
+        client.put_secret_value(SecretId=arn, ClientRequestToken=token, SecretString="rotated", VersionStages=["AWSPENDING"])
+    elif step == "finishSecret":
+        versions = client.describe_secret(SecretId=arn)["VersionIdsToStages"]
+        current = next(version for version, stages in versions.items() if "AWSCURRENT" in stages)
+        client.update_secret_version_stage(
+            SecretId=arn, VersionStage="AWSCURRENT", MoveToVersionId=token, RemoveFromVersionId=current)
+"""
+
+
+def test_a_secret_is_rotated_by_its_function(aws_client: Clients, deploy: Callable[..., str]) -> None:
+    secrets, name = aws_client("secretsmanager"), deploy(ROTATES, Timeout=30)
+    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    for value, expected in (("first", "rotated"), ("broken", "broken")):
+        secret = secrets.create_secret(Name=f"{value}-{name}", SecretString=value)["ARN"]
+        secrets.rotate_secret(SecretId=secret, RotationLambdaARN=arn, RotationRules={"AutomaticallyAfterDays": 30})
+        assert secrets.get_secret_value(SecretId=secret)["SecretString"] == expected

@@ -7,6 +7,7 @@ changed; `install` applies what a service needs.
 | --- | --- |
 | SNS, SQS, S3, Logs, Step Functions | `sns`, `sqs`, `s3`, `logs`, `stepfunctions` |
 | EventBridge, Scheduler | `events`, `schedules`, `cron` |
+| Cognito, Secrets Manager | `cognito`, `secretsmanager` |
 | API Gateway | `api_requests` (which API is meant), `rest_apis`, `http_apis`, `authorizers` |
 | CloudFormation: templates | `templates`, `stack_templates`, `graph` (the order of resources) |
 | CloudFormation: operations | `cloudformation` (what of moto's is replaced), `stacks`, `steps` |
@@ -29,6 +30,8 @@ _INSTALLERS: dict[str, str] = {
     "scheduler": "schedules:install_scheduler",
     "stepfunctions": "stepfunctions:install",
     "apigateway": "api_requests:install",
+    "cognitoidp": "cognito:install",
+    "secretsmanager": "secretsmanager:install",
     "cloudformation": "cloudformation:install",
 }
 _lock = threading.RLock()
@@ -38,10 +41,6 @@ _installed: set[str] = set()
 def install(service: str) -> None:
     """Change what moto has for a service, by its name in moto, once. Raises MotoChanged for a moto that we do not know."""
     with _lock:
-        if service == "cloudformation":
-            # A stack makes resources of any service.
-            for each in _INSTALLERS.keys() - {service}:
-                install(each)
         if service not in _INSTALLERS or service in _installed:
             return
         module, _, name = _INSTALLERS[service].partition(":")

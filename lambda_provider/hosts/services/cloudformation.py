@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from lambda_provider.hosts import services
 from lambda_provider.hosts.services.patches import replace
 from lambda_provider.hosts.services.resources import Resource, current
 from lambda_provider.hosts.services.stack_templates import read_templates, refuse_while_busy
@@ -96,6 +97,8 @@ def _teach_resources(parsing: Any) -> None:
 
     def known(original: Any) -> Any:
         def resource_class_from_type(resource_type: str) -> Any:
+            # What moto makes for a stack has to be what it makes for a client.
+            services.install("".join(resource_type.split("::")[1:2]).lower())
             if resource_type.startswith("Custom::"):
                 return custom
             if resource_type in _WITHOUT_RESOURCE:
