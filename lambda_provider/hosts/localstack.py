@@ -23,16 +23,14 @@ from lambda_provider.hosts.assembly import Assembly, assemble
 from lambda_provider.hosts.internal import json_response
 from lambda_provider.hosts.loop_thread import LoopThread
 from lambda_provider.hosts.moto_sessions import RoleSessions
-from lambda_provider.hosts.moto_signatures import owner_of
+from lambda_provider.hosts.moto_signatures import LocalCallers
 from lambda_provider.hosts.server import new_event_loop
 from lambda_provider.hosts.telemetry import AlwaysThere, Telemetry
 from lambda_provider.hosts.threaded_body import ThreadedBody
 from lambda_provider.hosts.upstream import Upstream
 from lambda_provider.urls.addresses import address_of
-from lambda_provider.urls.callers import Principal, TestCallers
 from lambda_provider.urls.requests import UrlRequest
 from lambda_provider.urls.serving import FunctionUrls
-from lambda_provider.urls.signatures import Signature
 from lambda_provider.wire import MAX_JSON_BODY_BYTES, Asker, HttpRequest, HttpResponse
 from lambda_runtime.scratch import Scratch
 
@@ -271,6 +269,8 @@ class LocalStackLambda:
     # Within
 
     async def _start(self) -> None:
+        from localstack.aws.accounts import get_account_id_from_access_key_id
+
         self.host = LocalStackHost()
         await self.host.start()
         try:
@@ -278,7 +278,8 @@ class LocalStackLambda:
             executor = self.host.settings.get("LAMBDA_EXECUTOR") or "process"
             assembly = self._assembly = assemble(self.host, executor=executor, state_dir=self._state_dir)
             provider = assembly.provider
-            self._urls = FunctionUrls(provider.store, provider, _Callers(), provider.config.payload_size)
+            callers = LocalCallers(get_account_id_from_access_key_id)
+            self._urls = FunctionUrls(provider.store, provider, callers, provider.config.payload_size)
             self.host.telemetry.on_read.append(assembly.runtime.deliver_telemetry)
             await assembly.start()
         except BaseException:
@@ -360,19 +361,6 @@ class LocalStackLambda:
         response.headers.clear()
         response.headers.extend(answered.headers)
         return response
-
-
-class _Callers:
-    """Knows the access keys that LocalStack's IAM and STS issued, and those of tests."""
-
-    def __init__(self) -> None:
-        from localstack.aws.accounts import get_account_id_from_access_key_id
-
-        self._test_keys = TestCallers(get_account_id_from_access_key_id)
-
-    async def authenticate(self, signature: Signature) -> Principal:
-        """Whose signature it is. See `lambda_provider.urls.callers.Callers`."""
-        return await asyncio.to_thread(owner_of, signature) or await self._test_keys.authenticate(signature)
 
 
 def _prepare_sts() -> None:

@@ -6,13 +6,14 @@ about a key without a signature of it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
 from lambda_provider.api import InvalidSignatureException
-from lambda_provider.urls.callers import Principal
+from lambda_provider.urls.callers import Principal, TestCallers
 from lambda_provider.urls.signatures import MISMATCH, Signature
 
 AUTHENTICATE_PATH = "/_lambda/authenticate"
@@ -69,3 +70,15 @@ def owner_of(signature: Signature) -> Principal | None:
         role = sts_backends[account][partition].get_assumed_role_from_access_key(key)
         user_id = role.user_id if role is not None else key
     return Principal(key, account, known.arn, user_id)
+
+
+class LocalCallers:
+    """Knows the access keys that a moto in this process issued, and those of tests (`lambda_provider.urls.callers.Callers`)."""
+
+    def __init__(self, account_of: Callable[[str], str | None]) -> None:
+        """`account_of` tells the account of a test key."""
+        self._test_keys = TestCallers(account_of)
+
+    async def authenticate(self, signature: Signature) -> Principal:
+        """Whose signature it is."""
+        return await asyncio.to_thread(owner_of, signature) or await self._test_keys.authenticate(signature)
