@@ -163,7 +163,11 @@ class Link:
         if answer.error is None:
             return True
         logger.warning(
-            "%s could not hand an event to %s: %s: %s", origin.service, function_arn, answer.error, answer.message
+            "%s could not hand an event to %s: %s: %s",
+            origin.service or origin.account_id,
+            function_arn,
+            answer.error,
+            answer.message,
         )
         return False
 

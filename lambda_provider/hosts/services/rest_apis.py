@@ -90,7 +90,9 @@ def _answer(backend: Any, api: Any, call: ApiCall) -> HttpResponse:
     payload = event_of(target, call, caller) if kind == "AWS_PROXY" else _mapped(integration, call.request)
     if payload is None:
         return broken("mapping templates other than $input.json('$') are not supported")
-    origin = Origin(account_id=api.account_id, service="apigateway.amazonaws.com", arn=target.arn)
+    # With credentials it is the role that runs the function, and the function's policy need not name the service.
+    service = None if integration.credentials else "apigateway.amazonaws.com"
+    origin = Origin(account_id=api.account_id, service=service, arn=target.arn)
     asynchronous = (integration.request_parameters or {}).get(
         "integration.request.header.X-Amz-Invocation-Type"
     ) == "'Event'"
