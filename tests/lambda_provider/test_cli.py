@@ -284,6 +284,6 @@ def test_the_access_key_of_the_environment_may_be_the_account(
 
 def test_every_command_explains_itself(cli: Cli) -> None:
     commands = build_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr,index]
-    assert set(commands) == {"start", "invoke", "logs", "status", "doctor"}
+    assert set(commands) == {"start", "invoke", "logs", "state", "status", "doctor"}
     for command in commands:
         assert cli(command, "--help").returncode == 0

@@ -14,7 +14,6 @@ from lambda_provider.api import (
     ResourceNotFoundException,
 )
 from lambda_provider.provider import LambdaProvider
-from lambda_provider.store.errors import StateError
 
 from ..fakes import ACCOUNT, REGION, FakeHost, archive, context, creation
 from .conftest import configuration, update, update_code
@@ -218,14 +217,19 @@ def test_a_zip_file_cannot_stay_in_s3(provider):
         publish_layer(provider, Content={"ZipFile": archive(), "S3ObjectStorageMode": "REFERENCE"})
 
 
-def test_the_archive_of_a_layer_that_is_missing_is_an_error_at_the_start(limited, tmp_path):
+def test_the_archive_of_a_layer_that_is_missing_stops_nothing_but_its_functions(limited, tmp_path, caplog):
     provider = limited(tmp_path)
-    publish_layer(provider)
+    arn = publish_layer(provider)["LayerVersionArn"]
     provider.stop()
     (archived,) = (tmp_path / "code").iterdir()
     archived.unlink()
-    with pytest.raises(StateError, match=f"the code of layer l in {REGION} is missing"):
-        limited(tmp_path)
+    provider = limited(tmp_path)
+    assert f"the code of layer l in {REGION} is missing: no archive {archived.stem}" in caplog.text
+    assert versions(provider) == [1]
+    provider.create_function(context(), creation(Layers=[arn]))
+    failed = configuration(provider)
+    assert (failed["State"], failed["StateReasonCode"]) == ("Failed", "InvalidZipFileException")
+    assert "is missing from the state directory" in failed["StateReason"]
 
 
 # Functions that have them
