@@ -20,6 +20,14 @@ class Clock(Protocol):
         """Return once `now()` has reached `moment`. May be cancelled; nothing is left behind."""
         ...
 
+    def machine_time(self) -> float:
+        """Seconds since the epoch as other services of the machine count them, whatever the rate of this clock is."""
+        ...
+
+    def moment_of(self, machine_time: float) -> float:
+        """What `now()` was, or will be, at a moment of the machine's time."""
+        ...
+
 
 class SystemClock:
     """The machine's time."""
@@ -29,6 +37,12 @@ class SystemClock:
 
     async def sleep_until(self, moment: float) -> None:
         await asyncio.sleep(max(0.0, moment - time.time()))
+
+    def machine_time(self) -> float:
+        return time.time()
+
+    def moment_of(self, machine_time: float) -> float:
+        return machine_time
 
 
 class ScaledClock:
@@ -43,6 +57,13 @@ class ScaledClock:
 
     async def sleep_until(self, moment: float) -> None:
         await asyncio.sleep(max(0.0, moment - self.now()) / self._rate)
+
+    def machine_time(self) -> float:
+        return time.time()
+
+    def moment_of(self, machine_time: float) -> float:
+        # Before this clock began it was the machine's.
+        return self._started + (machine_time - self._started) * (self._rate if machine_time > self._started else 1.0)
 
 
 class ManualClock:
@@ -62,6 +83,12 @@ class ManualClock:
         woken = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (moment, next(self._order), woken))
         await woken
+
+    def machine_time(self) -> float:
+        return self._now
+
+    def moment_of(self, machine_time: float) -> float:
+        return machine_time
 
     def next_moment(self) -> float | None:
         """When the first sleeper wants to wake, or None when nobody sleeps."""

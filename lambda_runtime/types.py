@@ -103,7 +103,7 @@ class InvocationResult:
 
     `function_error` is None, or the value of `X-Amz-Function-Error` (`Unhandled`). `log_tail` holds the last 4 KiB of the log
     when asked for. A streamed response has `stream` instead of `payload`; once that is exhausted, `function_error` and, for a
-    failure, `payload` (the error's JSON) are set on this value.
+    failure, `payload` (the error's JSON) are set on this value. `request_id` is there for who did not choose it.
     """
 
     payload: bytes
@@ -112,3 +112,4 @@ class InvocationResult:
     content_type: str | None = None
     log_tail: bytes | None = None
     stream: AsyncIterator[bytes] | None = None
+    request_id: str | None = None

@@ -50,10 +50,12 @@ class Alarm:
         """Forget what rang: the poller is about to look."""
         self._rung.clear()
 
-    async def wait(self, seconds: float) -> bool:
-        """Return True once it rings, or False when so many seconds have passed on the clock."""
+    async def wait(self, seconds: float | None) -> bool:
+        """Return True once it rings, or False when so many seconds have passed on the clock; None waits for the ring."""
         if self._rung.is_set():
             return True
+        if seconds is None:
+            return await self._rung.wait()
         if seconds <= 0:
             return False
         rung = asyncio.ensure_future(self._rung.wait())

@@ -52,6 +52,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 OK = "OK"
+NO_RECORDS = "No records processed"
 FUNCTION_CALL_FAILED = "PROBLEM: Function call failed"
 INTERNAL_ERROR = "PROBLEM: internal Lambda error. Please contact Lambda customer support."
 """Values of LastProcessingResult in AWS's words."""
@@ -85,6 +86,7 @@ class Surroundings:
 
     `invoke` takes the ARN of the function with the mapping's qualifier, the event, and a trace header or None. `deliver` takes
     the ARN of an on-failure destination and a parcel, and returns None, or why it could not be delivered after retries.
+    `role` gives the ARN of the function's execution role, or nothing when the function is gone.
     """
 
     host: Host
@@ -98,6 +100,7 @@ class Surroundings:
     count: Callable[[str, float], None]
     count_for_function: Callable[[str, float], None]
     payload_limit_bytes: int
+    role: Callable[[], str] = lambda: ""
 
 
 class EventSource(ABC):
@@ -142,6 +145,10 @@ class EventSource(ABC):
     def payload_limit_bytes(self) -> int:
         """What an event may have."""
         return self._surroundings.payload_limit_bytes
+
+    def role_arn(self) -> str:
+        """The function's execution role, as which the source is polled."""
+        return self._surroundings.role()
 
     def client(self, service: str) -> Any:
         """The host's botocore client of a service in the source's account and the mapping's region.

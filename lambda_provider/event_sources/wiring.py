@@ -11,7 +11,7 @@ from lambda_provider.event_sources.manager import EventSourceManager
 from lambda_provider.event_sources.source import Surroundings
 from lambda_provider.host import Host
 from lambda_provider.model.event_source_mapping import EventSourceMapping
-from lambda_provider.model.function import LATEST, Function
+from lambda_provider.model.function import LATEST, Function, Version
 from lambda_provider.plugins import EVENT_SOURCES, load_plugins
 from lambda_provider.store.positions import Positions
 from lambda_provider.store.store import Store
@@ -87,16 +87,25 @@ class EventSourcePollers:
             count=self.counts.counter(mapping),
             count_for_function=lambda metric, value: self._count_for_function(mapping, metric, value),
             payload_limit_bytes=self._payload_limit_bytes,
+            role=lambda: self._role(mapping),
         )
+
+    def _role(self, mapping: EventSourceMapping) -> str:
+        _, version = self._function_of(mapping)
+        return version.configuration.role if version is not None else ""
+
+    def _function_of(self, mapping: EventSourceMapping) -> tuple[Function | None, Version | None]:
+        """The function and what the mapping's qualifier stands for now."""
+        _, _, _, region, account_id, _, name, *qualifier = mapping.function_arn.split(":")
+        function = self._store.find(account_id, region, name)
+        return function, function.find(qualifier[0] if qualifier else None) if function is not None else None
 
     def _report(self, mapping: EventSourceMapping, result: str) -> None:
         self.manager.reports.tell(mapping, last_result=result)
         self.manager.reports.recovered(mapping)
 
     def _count_for_function(self, mapping: EventSourceMapping, metric: str, value: float) -> None:
-        _, _, _, region, account_id, _, name, *qualifier = mapping.function_arn.split(":")
-        function = self._store.find(account_id, region, name)
-        version = function.find(qualifier[0] if qualifier else None) if function is not None else None
+        function, version = self._function_of(mapping)
         if function is not None and version is not None:
             number = version.number or LATEST
             self._runtime.count(metric, f"{function.arn}:{number}", mapping.function_arn, value)

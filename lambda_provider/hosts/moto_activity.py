@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from lambda_provider.hosts import moto_queues
-from lambda_provider.hosts.services.patches import MotoChanged, replace
+from lambda_provider.hosts import moto_queues, moto_streams, moto_table_streams
+from lambda_provider.hosts.services.patches import MotoChanged
 
 logger = logging.getLogger(__name__)
 
@@ -50,54 +50,26 @@ class Reporter:
 
 
 def install(service: Any, report: Callable[..., None]) -> None:
-    """Have a service report, when its application is made."""
-    patch = _PATCHES.get(service)
-    if patch is None:
-        return
+    """Have a service report, when its application is made; templates make resources of all of them."""
+    for each in _PATCHES if service == "cloudformation" else _NEEDED.get(service, (service,)):
+        if (patch := _PATCHES.get(each)) is not None and each not in _installed:
+            _installed.add(each)
+            _install(each, patch, report)
+
+
+def _install(service: str, patch: Callable[[Callable[..., None]], None], report: Callable[..., None]) -> None:
     try:
         patch(report)
     except (ImportError, MotoChanged) as error:
         logger.warning("this version of moto cannot tell when there is something in %s: %s", service, error)
 
 
-def _streams(report: Callable[..., None]) -> None:
-    """Records of Kinesis streams. Moto says that it is not safe for concurrency: two records would get one number."""
-    from moto.kinesis.models import Stream
-
-    writing = threading.Lock()
-
-    def reporting_put(put: Any) -> Any:
-        def put_record(self: Any, *arguments: Any, **more: Any) -> Any:
-            with writing:
-                result = put(self, *arguments, **more)
-            report(self.arn)
-            return result
-
-        return put_record
-
-    replace(Stream, "put_record", "self", reporting_put)
-
-
-def _tables(report: Callable[..., None]) -> None:
-    """Records of the streams of DynamoDB tables."""
-    from moto.dynamodb.models.table import StreamShard
-
-    adding = threading.Lock()
-
-    def reporting_add(add: Any) -> Any:
-        def add_record(self: Any, *arguments: Any, **more: Any) -> Any:
-            with adding:
-                result = add(self, *arguments, **more)
-            report(f"{self.table.table_arn}/stream/{self.table.latest_stream_label}")
-            return result
-
-        return add_record
-
-    replace(StreamShard, "add", "self old new", reporting_add)
-
-
 _PATCHES: dict[Any, Callable[[Callable[..., None]], None]] = {
     "sqs": moto_queues.install,
-    "kinesis": _streams,
-    "dynamodb": _tables,
+    "kinesis": moto_streams.install,
+    "dynamodb": moto_table_streams.install,
+    "dynamodbstreams": moto_table_streams.install_readers,
 }
+_NEEDED = {"dynamodbstreams": ("dynamodb", "dynamodbstreams")}
+"""Services that show what another one has."""
+_installed: set[str] = set()

@@ -156,7 +156,7 @@ class InvokeOperations(Operations):
         _, _, _, region, account_id, *_ = function_arn.split(":")
         context = RequestContext(account_id, region, str(uuid.uuid4()), "Invoke", trace_header=trace_header)
         function, version, invoked_arn = await self.ready(resolve(context, function_arn))
-        return await self.run(
+        result = await self.run(
             Invocation(
                 version_arn=f"{function.arn}:{version.number}",
                 invoked_arn=invoked_arn,
@@ -165,6 +165,8 @@ class InvokeOperations(Operations):
                 trace_header=self._trace(context, function, version, invoked_arn),
             )
         )
+        result.request_id = context.request_id
+        return result
 
     async def _enqueue(
         self,
