@@ -21,12 +21,11 @@ from lambda_runtime.executors.process.host import (
     shares_by_session,
 )
 from lambda_runtime.executors.process.interpreters import Interpreters
+from lambda_runtime.executors.process.languages import LANGUAGES
+from lambda_runtime.executors.process.languages.base import Language, RuntimeFiles
 from lambda_runtime.executors.process.memory import INTERVAL_S, used_kib
 
-_RUNTIMES = (
-    *(f"python3.{minor}" for minor in range(9, 15)),
-    *(f"nodejs{major}.x" for major in (18, 20, 22, 24)),
-)
+_OS_ONLY = ("provided.al2", "provided.al2023")
 _PROBE_TIMEOUT_S = 20
 
 
@@ -36,7 +35,7 @@ def why_not_isolated() -> str:
         root, cache = Path(directory, "root"), Path(directory, "cache")
         root.mkdir()
         cache.mkdir()
-        plan = layout.isolated_plan(None, layout.RuntimeFiles({}), cache, root, HostIds().take_block())
+        plan = layout.isolated_plan(None, RuntimeFiles({}), cache, root, HostIds().take_block())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             script = str(layout.HERE / "zygote" / "start.py")
@@ -99,7 +98,8 @@ def describe(
             "network isolation", False, "functions share the host's network, so that they reach services on localhost"
         ),
     ]
-    return found + [_interpreter(interpreters, runtime) for runtime in _RUNTIMES]
+    found += [_interpreter(interpreters, each, runtime) for each in LANGUAGES.values() for runtime in each.runtimes]
+    return found + [Capability(runtime, True, "the function's own `bootstrap`: Go, Rust, C, …") for runtime in _OS_ONLY]
 
 
 def _memory_limit(cgroups: Cgroups | None) -> Capability:
@@ -145,9 +145,11 @@ def _process_limit(isolated: bool) -> Capability:
     return Capability("process limit", False, f"{why}: a function that forks without end is ended by its timeout only")
 
 
-def _interpreter(interpreters: Interpreters, runtime: str) -> Capability:
+def _interpreter(interpreters: Interpreters, language: Language, runtime: str) -> Capability:
     try:
         interpreter, warning = interpreters.find(runtime)
+        client = language.client(interpreter, interpreters.settings)
     except VersionFailed as error:
         return Capability(runtime, False, str(error))
-    return Capability(runtime, not warning, warning or str(interpreter))
+    said = f"{interpreter}, {client}" if not warning else f"{warning} Client: {client}"
+    return Capability(runtime, not warning, said)

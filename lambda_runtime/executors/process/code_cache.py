@@ -90,9 +90,9 @@ class CodeCache:
             with self._guard:
                 self._users[name] += 1
 
-    def holds(self, name: str | None, member: str) -> bool:
-        """Whether an entry that is in use has this file at its top."""
-        return name is not None and (self.root / name / member).exists()
+    def path(self, name: str | None) -> Path | None:
+        """Where an entry that is in use lies."""
+        return self.root / name if name is not None else None
 
     def files(self, name: str | None, directory: str) -> tuple[str, ...]:
         """The names of the files in a directory of an entry that is in use, sorted."""

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import itertools
 import random
-import re
 import shutil
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import Capability, PreparedVersion, Sandbox, SandboxSpec, Snapshot
-from lambda_runtime.executors.process import layout
+from lambda_runtime.executors.process import layout, programs
 from lambda_runtime.executors.process.capabilities import describe, why_not_isolated
 from lambda_runtime.executors.process.cgroups import Cgroups, CgroupUnusable
 from lambda_runtime.executors.process.code_cache import CodeCache
@@ -26,14 +25,14 @@ from lambda_runtime.executors.process.fork_server import ForkServer, IsolationUn
 from lambda_runtime.executors.process.freezer import Freezer
 from lambda_runtime.executors.process.host import HostIds
 from lambda_runtime.executors.process.interpreters import Interpreter, Interpreters
+from lambda_runtime.executors.process.languages import OS_ONLY
+from lambda_runtime.executors.process.languages.base import RuntimeFiles
 from lambda_runtime.executors.process.memory import MemoryWatch
 from lambda_runtime.executors.process.sandbox import ProcessSandbox, Watchers
 from lambda_runtime.executors.process.snapshot import ProcessSnapshot
 from lambda_runtime.scratch import Scratch, remove_abandoned
 from lambda_runtime.types import FunctionVersion
 
-_FORK_SAFE = frozenset({"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"})
-"""Python's own variables that a forked interpreter can still follow; with any other one, a fresh interpreter is started."""
 _ADDRESSES = 64 << 16
 """Loopback addresses of environments with extensions: 127.64.0.0 to 127.127.255.255."""
 
@@ -63,6 +62,8 @@ class ProcessExecutor:
         self._config = config
         self._interpreters = Interpreters(config.settings)
         self._servers: dict[Interpreter | None, asyncio.Task[ForkServer]] = {}
+        self._files: dict[Interpreter | None, RuntimeFiles] = {}
+        """What `/var/runtime` holds in the zygotes that were started."""
         self._cache: CodeCache | None = None
         self._scratch: Scratch | None = None
         self._host_ids = HostIds()
@@ -123,7 +124,7 @@ class ProcessExecutor:
                 "InvalidRuntime", "Container images need the docker executor; this is the process executor."
             )
         interpreter, warning = None, ""
-        if not version.runtime.startswith("provided"):
+        if version.runtime not in OS_ONLY:
             interpreter, warning = await asyncio.to_thread(self._interpreters.find, version.runtime)
             if warning and self._config.runtime_mismatch == "error":
                 raise VersionFailed("InvalidRuntime", warning)
@@ -137,23 +138,34 @@ class ProcessExecutor:
             code, content = await asyncio.to_thread(cache.use_folder, version.code_folder)
         else:
             code = await asyncio.to_thread(cache.use, [version.code] if version.code else [], "code")
+        layers = None
         try:
             layers = await asyncio.to_thread(cache.use, version.layers, "layers")
+            places = layout.Places() if server.isolated else self._plain_places(interpreter, code, layers)
+            program = programs.program_of(
+                version,
+                interpreter,
+                self._files[interpreter],
+                places,
+                code=self._running_cache().path(code),
+                layers=self._running_cache().path(layers),
+                isolated=server.isolated,
+            )
         except BaseException:
-            await asyncio.to_thread(cache.release, code)
+            for name in (code, layers):
+                await asyncio.to_thread(cache.release, name)
             raise
-        places = layout.Places() if server.isolated else self._plain_places(interpreter, code, layers)
         prepared = PreparedProcessVersion(
             version,
             variables=layout.variables(version.runtime, interpreter, places),
             warnings=(warning,) if warning else (),
             content=content,
-            runtime_version=_runtime_version(version.runtime),
+            runtime_version=programs.runtime_version(version.runtime),
             interpreter=interpreter,
             code=code,
             layers=layers,
             places=places,
-            program=self._program(version, interpreter, places, code, layers, isolated=server.isolated),
+            program=program,
             extensions=cache.files(layers, "extensions"),
         )
         prepared.snapshot_obstacle = self._snapshot_obstacle(prepared)
@@ -164,11 +176,15 @@ class ProcessExecutor:
             return "only Python processes can be restored here"
         if prepared.extensions:
             return "its external extensions are processes of their own"
-        if _command(prepared, {**prepared.variables, **prepared.version.environment}) is not None:
+        if self._command(prepared, {**prepared.variables, **prepared.version.environment}) is not None:
             return "its environment variables need an interpreter that is started anew"
         if self._config.settings.get("LAMBDA_PYTHON_CLIENT") == "compiled":
             return "with LAMBDA_PYTHON_CLIENT=compiled runtimes stay connected to where they began"
         return ""
+
+    @staticmethod
+    def _command(prepared: PreparedProcessVersion, variables: Mapping[str, str]) -> list[str] | None:
+        return programs.command(prepared.program, prepared.interpreter, prepared.variables, variables)
 
     async def release(self, prepared: PreparedVersion) -> None:
         """Give up the unpacked code; environments that still run keep it until they end."""
@@ -249,7 +265,7 @@ class ProcessExecutor:
             "limits": server.limits,
             "variables": variables,
             "directory": prepared.places.code,
-            "command": _command(prepared, variables),
+            "command": self._command(prepared, variables),
             "extensions": prepared.extensions,
             "extensions_directory": f"{prepared.places.layers}/extensions",
             "extension_variables": dict(spec.extension_variables),
@@ -267,7 +283,10 @@ class ProcessExecutor:
 
     async def _launch(self, interpreter: Interpreter | None) -> ForkServer:
         compiled = self._config.settings.get("LAMBDA_PYTHON_CLIENT") == "compiled"
-        files = layout.runtime_files(interpreter, prefer_compiled=compiled)
+        files = await asyncio.to_thread(
+            layout.runtime_files, interpreter, prefer_compiled=compiled, settings=self._config.settings
+        )
+        self._files[interpreter] = files
         python = interpreter.executable if interpreter and interpreter.family == "python" else Path(sys.executable)
         if self._isolated:
             plan = layout.isolated_plan(
@@ -298,29 +317,6 @@ class ProcessExecutor:
             interpreter.executable.name if interpreter else "provided"
         )
 
-    def _program(
-        self,
-        version: FunctionVersion,
-        interpreter: Interpreter | None,
-        places: layout.Places,
-        code: str | None,
-        layers: str | None,
-        *,
-        isolated: bool,
-    ) -> list[str]:
-        if interpreter is None:
-            # AWS looks into the function first, then into the layers.
-            cache = self._running_cache()
-            only_in_layers = cache.holds(layers, "bootstrap") and not cache.holds(code, "bootstrap")
-            return [f"{places.layers if only_in_layers else places.code}/bootstrap"]
-        path = layout.inside(interpreter) if isolated else str(interpreter.executable)
-        if interpreter.family == "python":
-            return [path, f"{places.runtime}/bootstrap.py"]
-        if (interpreter.prefix / layout.NODE_CLIENT).is_file():
-            client = Path(path).parent.parent / layout.NODE_CLIENT
-            return [path, str(client), version.handler or ""]
-        return [path, f"{places.runtime}/bootstrap.cjs"]
-
     def _running_scratch(self) -> Scratch:
         assert self._scratch is not None, "the executor is not started"
         return self._scratch
@@ -332,25 +328,3 @@ class ProcessExecutor:
     def _track(self, future: asyncio.Future[None]) -> None:
         self._cleaning.add(future)
         future.add_done_callback(self._cleaning.discard)
-
-
-def _command(prepared: PreparedProcessVersion, variables: Mapping[str, str]) -> list[str] | None:
-    """What an environment executes; None forks the function's process from the zygote."""
-    if prepared.interpreter is None:
-        return prepared.program
-    if wrapper := variables.get("AWS_LAMBDA_EXEC_WRAPPER"):
-        return [wrapper, *prepared.program]
-    if prepared.interpreter.family != "python":
-        return prepared.program
-    # The dynamic loader and the interpreter read these at their start only.
-    same_loader = (
-        variables.get("LD_LIBRARY_PATH") == prepared.variables["LD_LIBRARY_PATH"] and "LD_PRELOAD" not in variables
-    )
-    follows = all(name in _FORK_SAFE or not name.startswith("PYTHON") for name in variables)
-    return None if same_loader and follows else prepared.program
-
-
-def _runtime_version(runtime: str) -> str:
-    """`python3.12` -> `python:3.12.v1`, as in AWS's INIT_START line."""
-    match = re.match(r"([a-z]+)\.?(.*?)(\.x)?$", runtime)
-    return f"{match[1]}:{match[2]}.v1" if match else runtime

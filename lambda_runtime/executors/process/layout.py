@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lambda_runtime.executors.process.interpreters import Interpreter
+from lambda_runtime.executors.process.languages import LANGUAGES
+from lambda_runtime.executors.process.languages.base import Interpreter, RuntimeFiles
 
 HERE = Path(__file__).parent
 _ZYGOTE_FILES = sorted((HERE / "zygote").glob("*.py"))
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC_SHARED = ("ssl", "ca-certificates", "pki", "alternatives", "ld.so.cache", "protocols", "services")
 _ETC_COPIED = ("resolv.conf", "nsswitch.conf")
-_INTERPRETER_PARTS = ("bin", "lib", "lib64", "share")
+_INTERPRETER_PARTS = {
+    "java": ("bin", "lib", "conf", "jre"),
+    "dotnet": ("dotnet", "host", "shared", "sdk"),
+}
+_COMMON_PARTS = ("bin", "lib", "lib64", "share")
+_CONFIGURATION = {"java": "java*"}
+"""Directories below /etc that an interpreter of the system reads."""
 _PASSWD = """root:x:0:0:root:/root:/bin/bash
 nobody:x:65534:65534:nobody:/:/sbin/nologin
 sbx_user1051:x:993:990::/home/sbx_user1051:/sbin/nologin
@@ -45,22 +53,16 @@ _PRELOADED = [
 ]
 # fmt: on
 
-NODE_CLIENT = "lib/node_modules/aws-lambda-ric/bin/index.mjs"
-"""AWS's own client for Node.js, if it was installed with `npm install -g`."""
 LIBRARY_PATH = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
 SEARCH_PATH = "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeFiles:
-    """What `/var/runtime` holds for one interpreter: name inside -> path on this machine."""
+def runtime_files(
+    interpreter: Interpreter | None, *, prefer_compiled: bool = False, settings: Mapping[str, str] | None = None
+) -> RuntimeFiles:
+    """The runtime client for an interpreter; nothing for an OS-only runtime, which brings its own. Blocking.
 
-    entries: dict[str, Path]
-    compiled_client: bool = False
-
-
-def runtime_files(interpreter: Interpreter | None, *, prefer_compiled: bool = False) -> RuntimeFiles:
-    """The runtime client for an interpreter; nothing for an OS-only runtime, which brings its own.
+    Raises VersionFailed(InvalidRuntime) when it is not on this machine.
 
     awslambdaric's compiled part is replaced by ours, which is faster and the same for every version of Python
     (docs/decisions/0003-python-transport.md). With `prefer_compiled` the Python that we run on, which can load it, gets the
@@ -70,6 +72,8 @@ def runtime_files(interpreter: Interpreter | None, *, prefer_compiled: bool = Fa
         return RuntimeFiles({})
     if interpreter.family == "nodejs":
         return RuntimeFiles({path.name: path for path in (HERE / "runtimes" / "nodejs").iterdir()})
+    if interpreter.family != "python":
+        return LANGUAGES[interpreter.family].files(interpreter, settings or {})
     entries = {"bootstrap.py": HERE / "zygote" / "python_runtime.py"}
     names = _CLIENT if interpreter.version[:2] < _SDK_OLDEST_PYTHON else (*_CLIENT, *_SDK)
     compiled = prefer_compiled and is_own(interpreter)
@@ -140,6 +144,7 @@ def isolated_plan(
             binds[name] = name
     binds |= {f"/etc/{name}": f"/etc/{name}" for name in _ETC_SHARED if (Path("/etc") / name).exists()}
     binds |= {f"/var/runtime/{name}": str(path) for name, path in files.entries.items()}
+    links |= files.links
     if interpreter is not None:
         _place_interpreter(interpreter, binds, links)
     return {
@@ -176,11 +181,16 @@ def _python_part(interpreter: Interpreter | None, files: RuntimeFiles) -> dict[s
 def _place_interpreter(interpreter: Interpreter, binds: dict[str, str], links: dict[str, str]) -> None:
     prefix = interpreter.prefix
     if _is_system(prefix):
-        names = {"python", "python3", interpreter.executable.name} if interpreter.family == "python" else {"node"}
+        names = {interpreter.executable.name}
+        if interpreter.family == "python":
+            names |= {"python", "python3"}
         links.update({f"/var/lang/bin/{name}": str(interpreter.executable) for name in names})
+        if pattern := _CONFIGURATION.get(interpreter.family):
+            binds.update({str(path): str(path) for path in Path("/etc").glob(pattern) if path.is_dir()})
         return
     # Only these parts: a prefix may be a whole home directory, or hold other environments.
-    binds.update({f"/var/lang/{part}": str(prefix / part) for part in _INTERPRETER_PARTS if (prefix / part).is_dir()})
+    parts = _INTERPRETER_PARTS.get(interpreter.family, _COMMON_PARTS)
+    binds.update({f"/var/lang/{part}": str(prefix / part) for part in parts if (prefix / part).exists()})
     if prefix.is_relative_to("/nix/store"):
         binds["/nix/store"] = "/nix/store"
     elif not any(prefix.is_relative_to(taken) for taken in ("/opt", "/tmp", "/var/task", "/proc", "/dev")):
@@ -235,4 +245,6 @@ def variables(runtime: str, interpreter: Interpreter | None, places: Places) -> 
         found["NODE_PATH"] = (
             f"{layers}/nodejs/node{version}/node_modules:{layers}/nodejs/node_modules:{own}/node_modules"
         )
+    elif interpreter is not None:
+        found |= LANGUAGES[interpreter.family].variables(runtime, code, layers, own)
     return found

@@ -9,17 +9,21 @@ from pathlib import Path
 import pytest
 
 from lambda_runtime.errors import VersionFailed
-from lambda_runtime.executors.process import interpreters
 from lambda_runtime.executors.process.interpreters import Interpreter, Interpreters
+from lambda_runtime.executors.process.languages.dotnet import DotNet
+from lambda_runtime.executors.process.languages.java import Java
+from lambda_runtime.executors.process.languages.nodejs import NodeJs
+from lambda_runtime.executors.process.languages.python import Python
+from lambda_runtime.executors.process.languages.ruby import Ruby
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with nothing but what the test puts into the returned directory."""
-    monkeypatch.setattr(
-        Interpreters, "_python_places", staticmethod(lambda wanted: iter([str(tmp_path / _name("python3.", wanted))]))
-    )
-    monkeypatch.setattr(Interpreters, "_node_places", staticmethod(lambda wanted: iter([str(tmp_path / "*" / "node")])))
+    monkeypatch.setattr(Python, "places", lambda self, wanted: iter([str(tmp_path / _name("python3.", wanted))]))
+    for language, name in ((NodeJs, "node"), (Ruby, "ruby"), (Java, "java"), (DotNet, "dotnet")):
+        pattern = str(tmp_path / "*" / name)
+        monkeypatch.setattr(language, "places", lambda self, wanted, pattern=pattern: iter([pattern]))
     return tmp_path
 
 
@@ -88,7 +92,7 @@ def test_an_interpreter_is_asked_once(machine: Path) -> None:
 
 
 def test_a_virtual_environment_is_resolved_to_its_base() -> None:
-    found = interpreters._ask("python", sys.executable)
+    found = Python().ask(sys.executable)
     assert found is not None
     assert found.version == sys.version_info[:3]
     assert found.prefix == Path(sys.base_prefix).resolve()
