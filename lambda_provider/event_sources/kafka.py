@@ -1,0 +1,242 @@
+"""Topics of Kafka: Amazon MSK, and clusters of one's own.
+
+https://docs.aws.amazon.com/lambda/latest/dg/with-kafka-esm.html and the pages under it. The mapping is one member of its consumer
+group; each partition that it has been given is a worker with one batch in flight, so that a batch that fails holds up nothing
+but its partition. Positions are the group's, in the cluster; they move when a batch is processed or given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from lambda_provider.event_sources import counts
+from lambda_provider.event_sources.extras import library
+from lambda_provider.event_sources.kafka_client import ConfluentClient, KafkaClient, Listener, NotCommitted, Start
+from lambda_provider.event_sources.kafka_cluster import Cluster, cluster_of
+from lambda_provider.event_sources.kafka_failures import TOPIC, GivenUp, messages, parcel
+from lambda_provider.event_sources.kafka_partition import PartitionWorker
+from lambda_provider.event_sources.kafka_records import EventWriter, Partition, Record, matched, record_text
+from lambda_provider.event_sources.responses import REPORT_BATCH_ITEM_FAILURES
+from lambda_provider.event_sources.source import OK, EventSource, SourceProblem, Surroundings, retry_delay_s
+from lambda_provider.model.event_source_mapping import EventSourceMapping, KafkaSource
+
+logger = logging.getLogger(__name__)
+
+LAG_EVERY_S = 60.0
+"""AWS looks at the lag of a topic once a minute (kafka-scaling-modes.html)."""
+MOST_POLLERS = 200
+"""Provisioned pollers of a mapping that does not say how many (ProvisionedPollerConfig)."""
+COMMIT_ATTEMPTS = 3
+"""After so many a position waits for the next batch; if there is none, whoever has the partition next gets records again."""
+_UNBOUNDED = 1_000_000
+
+Connect = Callable[[EventSource, Cluster, str, Sequence[str], Start, Listener], KafkaClient]
+
+
+class KafkaTopicSource(EventSource):
+    """One mapping of a topic, of both kinds.
+
+    OPENING (the cluster answers) -> RUNNING (partitions come and go) -> LETTING GO (what is in flight ends and is committed)
+    """
+
+    exclusive: ClassVar[bool] = True
+
+    def __init__(self, mapping: EventSourceMapping, surroundings: Surroundings) -> None:
+        super().__init__(mapping, surroundings)
+        self.writer = EventWriter(mapping.event_source_arn, "")
+        self.partial_responses = REPORT_BATCH_ITEM_FAILURES in (self.settings.response_types or ())
+        pollers = self.settings.pollers
+        most = _UNBOUNDED if pollers is None else max(pollers.maximum or MOST_POLLERS, pollers.minimum or 1)
+        self.invocations = asyncio.Semaphore(most)
+        self._consumption = self.settings.managed_kafka or self.settings.self_managed_kafka or KafkaSource()
+        self._client: KafkaClient | None = None
+        self._workers: dict[Partition, PartitionWorker] = {}
+        self._tasks: dict[Partition, asyncio.Task[None]] = {}
+        self._committed: dict[Partition, int] = {}
+        self._to_commit: dict[Partition, int] = {}
+        self._committing: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+        self._failure: Exception | None = None
+
+    async def run(self) -> None:
+        client = await self._connect()
+        measuring = None
+        try:
+            await self._until_over(client.open())
+            if not self._over.is_set():
+                self.report(OK)
+                measuring = asyncio.get_running_loop().create_task(self._measure(client))
+                await self._over.wait()
+            await self._let_go(list(self._workers))
+        finally:
+            for task in (measuring, self._committing, *self._tasks.values()):
+                if task is not None:
+                    task.cancel()
+            await client.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        super().stop()
+        self._over.set()
+
+    async def _connect(self) -> KafkaClient:
+        """The client, which has not done anything yet. Raises SourceProblem."""
+        if self._consumption.consumption_mode == "Queue":
+            raise SourceProblem(
+                "share groups (ConsumptionMode Queue) are not read here; use a mapping with ConsumptionMode Stream",
+                reason="ESM_CONFIG_NOT_VALID: share groups (ConsumptionMode Queue) are not read here",
+            )
+        cluster = await cluster_of(self)
+        self.writer = EventWriter(self.mapping.event_source_arn, cluster.bootstrap_servers)
+        start = Start(self.settings.starting_position or "TRIM_HORIZON", self.settings.starting_timestamp)
+        group = self._consumption.consumer_group_id or self.mapping.name
+        self._client = await self.connect(cluster, group, self.settings.topics or (), start)
+        return self._client
+
+    async def connect(self, cluster: Cluster, group: str, topics: Sequence[str], start: Start) -> KafkaClient:
+        """A client of the library that is installed. Raises SourceProblem."""
+        module = await self.call(library, "confluent_kafka", extra="kafka")
+        return ConfluentClient(module, cluster, group, topics, start, self)
+
+    async def _until_over(self, opening: Any) -> None:
+        """Wait for something, or until the source is to stop."""
+        task = asyncio.ensure_future(opening)
+        over = asyncio.ensure_future(self._over.wait())
+        try:
+            await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                await task
+        finally:
+            task.cancel()
+            over.cancel()
+
+    # What the client tells
+
+    def assigned(self, begins: Mapping[Partition, int]) -> None:
+        """Listener: partitions are ours."""
+        if self._over.is_set():
+            return
+        for partition, begin in begins.items():
+            self._committed[partition] = begin
+            worker = self._workers[partition] = PartitionWorker(self, partition, begin)
+            task = self._tasks[partition] = asyncio.get_running_loop().create_task(worker.run())
+            task.add_done_callback(lambda task: self._worker_ended(task))
+
+    async def revoked(self, partitions: Iterable[Partition]) -> None:
+        """Listener: partitions go to another member, once what is in flight of them is committed."""
+        await self._let_go(partitions)
+
+    def arrived(self, records: Sequence[Record]) -> None:
+        """Listener: records came."""
+        self.count(counts.POLLED, len(records))
+        touched: dict[Partition, PartitionWorker] = {}
+        dropped = 0
+        for record in records:
+            partition = (record.topic, record.partition)
+            if (worker := self._workers.get(partition)) is None:
+                continue
+            touched[partition] = worker
+            wanted = not self.filters.filters or matched(record, self.filters.match)
+            worker.take(record, record_text(record) if wanted else None)
+            dropped += not wanted
+        self.count(counts.FILTERED_OUT, dropped)
+        for worker in touched.values():
+            worker.taken()
+
+    def troubled(self, problem: SourceProblem) -> None:
+        """Listener: the cluster is out of reach, for now."""
+        logger.warning("mapping %s: %s", self.mapping.name, problem)
+        self.count("PollingErrorCount")
+        self.report(problem.result)
+
+    def failed(self, error: Exception) -> None:
+        """Listener: nothing comes any more."""
+        self.count("PollingErrorCount")
+        self._failure = self._failure or error
+        self._over.set()
+
+    # What partitions ask for
+
+    def moved(self, partition: Partition, position: int) -> None:
+        """Commit a position, together with those of other partitions, if it is new."""
+        if position <= self._committed.get(partition, -1):
+            return
+        self._committed[partition] = self._to_commit[partition] = position
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.get_running_loop().create_task(self._commit())
+
+    def flow(self, partition: Partition, wanted: bool) -> None:
+        """Have more of a partition fetched, or not for now."""
+        if self._client is not None:
+            (self._client.resume if wanted else self._client.pause)(partition)
+
+    async def give_up(self, given_up: GivenUp) -> None:
+        """Deliver records that are not tried again; what cannot be delivered is lost, as on AWS, and counted."""
+        destination, number = self.settings.on_failure, len(given_up.records)
+        problem: Exception | None = None
+        if destination and destination.startswith(TOPIC):
+            assert self._client is not None
+            written = messages(given_up, self.mapping, self.writer, self.clock.now())
+            problem = await self._client.produce(destination.removeprefix(TOPIC), written)
+        elif destination:
+            problem = await self.deliver(destination, parcel(given_up, self.mapping, self.writer, self.clock.now()))
+        if destination and problem is None:
+            self.count(counts.DELIVERED_ON_FAILURE, number)
+            return
+        self.count(counts.DROPPED, number)
+        logger.warning(
+            "mapping %s: %d records of %s-%d are given up (%s)%s",
+            self.mapping.name,
+            number,
+            *given_up.partition,
+            given_up.condition,
+            f", and not delivered to {destination}: {problem}" if problem else "",
+        )
+
+    # Positions
+
+    async def _commit(self) -> None:
+        assert self._client is not None
+        failures = 0
+        while self._to_commit:
+            positions, self._to_commit = self._to_commit, {}
+            try:
+                await self._client.commit(positions)
+                failures = 0
+            except NotCommitted as error:
+                failures += 1
+                self.count("CommitErrorCount")
+                logger.warning("mapping %s: positions are not committed: %s", self.mapping.name, error)
+                if failures < COMMIT_ATTEMPTS:
+                    self._to_commit = {**positions, **self._to_commit}
+                    await self.clock.sleep_until(self.clock.now() + retry_delay_s(failures))
+
+    async def _let_go(self, partitions: Iterable[Partition]) -> None:
+        """End the work on partitions, and have their positions written."""
+        names = [name for name in partitions if name in self._workers]
+        for name in names:
+            self._workers.pop(name).stop()
+        if tasks := [self._tasks.pop(name) for name in names]:
+            await asyncio.wait(tasks)
+        if self._committing is not None:
+            await asyncio.wait({self._committing})
+
+    def _worker_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+
+    async def _measure(self, client: KafkaClient) -> None:
+        """How far the group is behind the partitions, in records."""
+        while True:
+            await self.clock.sleep_until(self.clock.now() + LAG_EVERY_S)
+            ends = await client.ends(self._workers)
+            lags = [max(0, ends[name] - worker.position) for name, worker in self._workers.items() if name in ends]
+            for lag in lags:
+                self.count_for_function("OffsetLag", lag)
+            if lags:
+                self.count("MaxOffsetLag", max(lags))
+                self.count("SumOffsetLag", sum(lags))

@@ -1,0 +1,363 @@
+"""A member of a consumer group, by Confluent's client; the only module that knows that library.
+
+librdkafka fetches, keeps the group's membership alive and reconnects in threads of its own. One more thread for each mapping
+takes what it has and hands it to the loop. Why this library: docs/decisions/0005-kafka-client.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from lambda_provider.event_sources.kafka_cluster import CERTIFICATE_PROBLEM, Cluster, problem_of
+from lambda_provider.event_sources.kafka_records import CREATE_TIME, LOG_APPEND_TIME, Partition, Record
+from lambda_provider.event_sources.source import AUTHENTICATION_ERROR, AUTHORIZATION_ERROR, SourceProblem
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 0.5
+"""How long it takes at most until the thread notices that it is to end."""
+_AT_ONCE = 1000
+_REACH_S = 15.0
+"""How long a cluster has to answer at all."""
+_LET_GO_S = 30.0
+"""How long partitions that go to another member wait for what is in flight."""
+
+_LASTING = frozenset({AUTHENTICATION_ERROR, AUTHORIZATION_ERROR})
+"""What trying again at once does not help against."""
+
+_SETTINGS: Mapping[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "allow.auto.create.topics": False,
+    "isolation.level": "read_committed",
+    # A gateway that was killed leaves its partitions behind for so long.
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 2_500,
+    "topic.metadata.refresh.interval.ms": 30_000,
+    "queued.max.messages.kbytes": 16_384,
+    "fetch.message.max.bytes": 2 * 1024 * 1024,
+    "socket.keepalive.enable": True,
+    "reconnect.backoff.max.ms": 5_000,
+    "client.id": "lambda-provider",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a group begins that has no position yet: TRIM_HORIZON, LATEST, or AT_TIMESTAMP with seconds since the epoch."""
+
+    position: str = "TRIM_HORIZON"
+    timestamp: float | None = None
+
+
+class Listener(Protocol):
+    """What a client tells, on the loop."""
+
+    def assigned(self, begins: Mapping[Partition, int]) -> None:
+        """These partitions are ours from now on, read from these offsets."""
+
+    async def revoked(self, partitions: Iterable[Partition]) -> None:
+        """These are going to be somebody else's, who waits until this returns, for some time."""
+
+    def arrived(self, records: Sequence[Record]) -> None:
+        """Records came, in order within their partitions."""
+
+    def troubled(self, problem: SourceProblem) -> None:
+        """Something is wrong now, which may pass."""
+
+    def failed(self, error: Exception) -> None:
+        """Nothing will come any more."""
+
+
+class NotCommitted(Exception):
+    """A position is not written: the group has changed meanwhile, or the cluster does not answer."""
+
+
+class KafkaClient(Protocol):
+    """A member of a consumer group and a producer to the same cluster. Methods are called on the loop."""
+
+    async def open(self) -> None:
+        """Reach the cluster and join the group. Raises SourceProblem."""
+
+    def pause(self, partition: Partition) -> None:
+        """Fetch nothing of a partition for now; what was fetched may still arrive."""
+
+    def resume(self, partition: Partition) -> None:
+        """Go on with it."""
+
+    async def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Write positions of the group. Raises NotCommitted."""
+
+    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The offsets behind the last records, as far as they are known without asking."""
+
+    async def produce(self, topic: str, messages: Sequence[tuple[bytes | None, bytes]]) -> Exception | None:
+        """Write keys and values to a topic of the cluster; None, or why not all of them could be written."""
+
+    async def close(self) -> None:
+        """Leave the group. May be called twice."""
+
+
+class ConfluentClient:
+    """KafkaClient by `confluent_kafka`, which `library` is. Configuration that the library refuses is a SourceProblem."""
+
+    def __init__(
+        self, library: Any, cluster: Cluster, group: str, topics: Sequence[str], start: Start, listener: Listener
+    ) -> None:
+        self._library = library
+        self._settings = dict(cluster.client)
+        self._group = group
+        self._topics = list(topics)
+        self._start = start
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._stopping = threading.Event()
+        self._calls = concurrent.futures.ThreadPoolExecutor(2, "kafka")
+        self._thread: threading.Thread | None = None
+        self._consumer: Any = None
+        self._producer: Any = None
+        self._troubles: list[SourceProblem] = []
+
+    async def open(self) -> None:
+        self._thread = threading.Thread(target=self._work, name=f"kafka {self._group}", daemon=True)
+        self._thread.start()
+        await self._opened
+
+    def pause(self, partition: Partition) -> None:
+        self._on_partition("pause", partition)
+
+    def resume(self, partition: Partition) -> None:
+        self._on_partition("resume", partition)
+
+    async def commit(self, positions: Mapping[Partition, int]) -> None:
+        offsets = [self._library.TopicPartition(*partition, offset) for partition, offset in positions.items()]
+        try:
+            answers = await self._call(lambda: self._consumer.commit(offsets=offsets, asynchronous=False))
+        except (self._library.KafkaException, RuntimeError) as error:
+            raise NotCommitted(str(error)) from error
+        if failures := [answer.error for answer in answers if answer.error is not None]:
+            raise NotCommitted(str(failures[0]))
+
+    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        def ask() -> dict[Partition, int]:
+            found = {}
+            for partition in wanted:
+                with contextlib.suppress(self._library.KafkaException, RuntimeError):
+                    _, end = self._consumer.get_watermark_offsets(self._library.TopicPartition(*partition), cached=True)
+                    found[partition] = end
+            return {partition: end for partition, end in found.items() if end >= 0}
+
+        wanted = list(partitions)
+        return await self._call(ask)
+
+    async def produce(self, topic: str, messages: Sequence[tuple[bytes | None, bytes]]) -> Exception | None:
+        def send() -> Exception | None:
+            failures: list[Exception] = []
+
+            def delivered(error: Any, _: Any) -> None:
+                if error is not None:
+                    failures.append(self._library.KafkaException(error))
+
+            if self._producer is None:
+                self._producer = self._library.Producer({**self._settings, "message.timeout.ms": 30_000}, logger=logger)
+            try:
+                for key, value in messages:
+                    self._producer.produce(topic, value=value, key=key, on_delivery=delivered)
+                    self._producer.poll(0)
+                self._producer.flush()
+            except (self._library.KafkaException, BufferError) as error:
+                failures.append(error)
+            return failures[0] if failures else None
+
+        return await self._call(send)
+
+    async def close(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            await asyncio.shield(self._ended)
+        self._calls.shutdown(wait=False)
+
+    async def _call(self, function: Callable[[], T]) -> T:
+        return await self._loop.run_in_executor(self._calls, function)
+
+    def _on_partition(self, method: str, partition: Partition) -> None:
+        def change() -> None:
+            # The partition may have gone, and the consumer may have been closed.
+            with contextlib.suppress(self._library.KafkaException, RuntimeError):
+                getattr(self._consumer, method)([self._library.TopicPartition(*partition)])
+
+        with contextlib.suppress(RuntimeError):
+            self._calls.submit(change)
+
+    # In the thread
+
+    def _work(self) -> None:
+        try:
+            self._consumer = self._connect()
+            self._reach()
+            self._consumer.subscribe(
+                self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            )
+            self._tell(_settle, self._opened, None)
+            while not self._stopping.is_set():
+                self._take()
+        except Exception as error:  # noqa: BLE001  (who opened it, or the listener, gets it)
+            failure = self._problem(error)
+            self._tell(_settle, self._opened, failure)
+            self._tell(self._listener.failed, failure)
+        finally:
+            self._stopping.set()
+            if self._consumer is not None:
+                with contextlib.suppress(self._library.KafkaException, RuntimeError):
+                    self._consumer.close()
+            self._tell(_settle, self._ended, None)
+
+    def _connect(self) -> Any:
+        settings = {**_SETTINGS, **self._settings, "group.id": self._group, "error_cb": self._error}
+        try:
+            return self._library.Consumer(settings, logger=logger)
+        except (self._library.KafkaException, ValueError, TypeError) as error:
+            text = str(error)
+            # What is wrong with a certificate or key is found out before anybody is connected to.
+            if "ssl." in text or "SSL" in text:
+                raise SourceProblem(text, reason=AUTHENTICATION_ERROR, result=CERTIFICATE_PROBLEM) from error
+            raise SourceProblem(text) from error
+
+    def _reach(self) -> None:
+        """See the topics. What librdkafka would try for ever is told at once: a refused password stays refused."""
+        until = time.monotonic() + _REACH_S
+        for topic in self._topics:
+            while True:
+                try:
+                    found = self._consumer.list_topics(topic, timeout=1.0).topics[topic]
+                    break
+                except self._library.KafkaException:
+                    self._consumer.poll(0)  # Has the errors told to us.
+                    lasting = [each for each in self._troubles if each.reason in _LASTING]
+                    if lasting or time.monotonic() > until or self._stopping.is_set():
+                        raise (lasting or self._troubles or [self._timed_out()])[-1] from None
+            if found.error is not None:
+                raise self._library.KafkaException(found.error)
+
+    def _timed_out(self) -> SourceProblem:
+        problem = problem_of("_TIMED_OUT", f"{self._settings['bootstrap.servers']} did not answer in {_REACH_S:g} s")
+        assert problem is not None
+        return problem
+
+    def _take(self) -> None:
+        first = self._consumer.poll(_POLL_S)
+        if first is None:
+            return
+        records = []
+        for message in (first, *self._consumer.consume(_AT_ONCE - 1, 0)):
+            if (error := message.error()) is None:
+                records.append(_record(message, self._library))
+            elif (problem := problem_of(error.name(), error.str())) is not None:
+                raise problem
+            else:
+                logger.warning("group %s: %s", self._group, error)
+        if records:
+            self._tell(self._listener.arrived, records)
+
+    def _error(self, error: Any) -> None:
+        """librdkafka tells of a trouble; it goes on by itself."""
+        problem = problem_of(error.name(), error.str())
+        if problem is None:
+            logger.warning("group %s: %s", self._group, error)
+            return
+        self._troubles.append(problem)
+        if self._opened.done():
+            self._tell(self._listener.troubled, problem)
+
+    def _assigned(self, consumer: Any, partitions: Sequence[Any]) -> None:
+        committed = consumer.committed(list(partitions), timeout=_REACH_S)
+        fresh = [each for each in committed if each.offset < 0]
+        begins = {(each.topic, each.partition): each.offset for each in committed if each.offset >= 0}
+        begins |= self._begins(consumer, fresh)
+        assigned = [self._library.TopicPartition(*partition, offset) for partition, offset in begins.items()]
+        consumer.assign(assigned)
+        if fresh and self._start.position != "TRIM_HORIZON":
+            # Where the group began is kept, so that nothing is left out if it has to begin again.
+            kept = [
+                self._library.TopicPartition(each.topic, each.partition, begins[each.topic, each.partition])
+                for each in fresh
+            ]
+            with contextlib.suppress(self._library.KafkaException):
+                consumer.commit(offsets=kept, asynchronous=False)
+        self._tell(self._listener.assigned, begins)
+
+    def _begins(self, consumer: Any, fresh: Sequence[Any]) -> dict[Partition, int]:
+        bounds = {
+            (each.topic, each.partition): consumer.get_watermark_offsets(each, timeout=_REACH_S) for each in fresh
+        }
+        if self._start.position == "TRIM_HORIZON":
+            return {partition: first for partition, (first, _) in bounds.items()}
+        begins = {partition: end for partition, (_, end) in bounds.items()}
+        if self._start.position == "AT_TIMESTAMP" and fresh:
+            moment = int((self._start.timestamp or 0) * 1000)
+            wanted = [self._library.TopicPartition(each.topic, each.partition, moment) for each in fresh]
+            for found in consumer.offsets_for_times(wanted, timeout=_REACH_S):
+                if found.offset >= 0:
+                    begins[found.topic, found.partition] = found.offset
+        return begins
+
+    def _revoked(self, consumer: Any, partitions: Sequence[Any]) -> None:
+        names = [(each.topic, each.partition) for each in partitions]
+        if self._stopping.is_set() or self._loop.is_closed():
+            return
+        done = asyncio.run_coroutine_threadsafe(self._listener.revoked(names), self._loop)
+        with contextlib.suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
+            done.result(_LET_GO_S)
+
+    def _lost(self, consumer: Any, partitions: Sequence[Any]) -> None:
+        """They are somebody else's already."""
+        names = [(each.topic, each.partition) for each in partitions]
+        if not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self._listener.revoked(names), self._loop)
+
+    def _problem(self, error: Exception) -> Exception:
+        if isinstance(error, self._library.KafkaException):
+            inner = error.args[0]
+            return problem_of(inner.name(), inner.str()) or SourceProblem(str(inner))
+        return error
+
+    def _tell(self, function: Callable[..., None], *args: Any) -> None:
+        # The loop may have ended with the gateway.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *args)
+
+
+def _settle(future: asyncio.Future[None], failure: Exception | None) -> None:
+    if future.done():
+        return
+    if failure is None:
+        future.set_result(None)
+    else:
+        future.set_exception(failure)
+
+
+def _record(message: Any, library: Any) -> Record:
+    type_, timestamp_ms = message.timestamp()
+    return Record(
+        topic=message.topic(),
+        partition=message.partition(),
+        offset=message.offset(),
+        timestamp_ms=max(0, timestamp_ms),
+        timestamp_type=LOG_APPEND_TIME if type_ == library.TIMESTAMP_LOG_APPEND_TIME else CREATE_TIME,
+        key=message.key(),
+        value=message.value(),
+        headers=tuple(message.headers() or ()),
+    )
