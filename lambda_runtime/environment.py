@@ -171,7 +171,7 @@ class ExecutionEnvironment:
             warnings = self._prepared.warnings + (self._snap_start.warnings if self._snap_start is not None else ())
             self._reporter.init_started(self._prepared.runtime_version, warnings)
         try:
-            runtime_api = await self._server.open(self._executor.runtime_api_host())
+            runtime_api = await self._server.open(self._executor.runtime_api_host(self._prepared))
             spec = SandboxSpec(self.id, runtime_api, self._variables(runtime_api), self._log.output)
             if self._extensions is not None:
                 spec.extension_variables = extension_variables(spec.variables)

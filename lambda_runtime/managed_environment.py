@@ -155,7 +155,7 @@ class ManagedEnvironment:
         self._timer = self._loop.call_later(limit_s, self._init_timed_out, limit_s)
         self._reporter.init_started(self._prepared.runtime_version, self._prepared.warnings)
         try:
-            runtime_api = await self._server.open(self._executor.runtime_api_host())
+            runtime_api = await self._server.open(self._executor.runtime_api_host(self._prepared))
             spec = SandboxSpec(self.id, runtime_api, self._variables(runtime_api), self._log.output)
             if self._extensions is not None:
                 spec.extension_variables = extension_variables(spec.variables)

@@ -147,6 +147,8 @@ class PreparedVersion:
     warnings: tuple[str, ...] = ()
     content: object = None
     """What `lambda_runtime.live_code.look_at` found in the version's `code_folder`, if it has one, before it was taken over."""
+    executor: str = ""
+    """The name of the executor that prepared it, where there are several."""
     snapshot_obstacle: str = ""
     """Why a `SnapshotExecutor` cannot make a snapshot of this version."""
     runtime_version: str = ""
@@ -188,8 +190,8 @@ class RuntimeExecutor(Protocol):
         """What this executor can do and enforce on this machine."""
         ...
 
-    def runtime_api_host(self) -> str:
-        """The address that Runtime API listeners have to bind so that sandboxes reach them, e.g. `127.0.0.1`."""
+    def runtime_api_host(self, prepared: PreparedVersion) -> str:
+        """The address that Runtime API listeners have to bind so that sandboxes of a version reach them, e.g. `127.0.0.1`."""
         ...
 
     async def prepare(self, version: FunctionVersion) -> PreparedVersion:

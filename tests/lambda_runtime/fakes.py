@@ -260,7 +260,7 @@ class FakeExecutor:
     def capabilities(self) -> list[Capability]:
         return []
 
-    def runtime_api_host(self) -> str:
+    def runtime_api_host(self, prepared: PreparedVersion) -> str:
         return "127.0.0.1"
 
     async def prepare(self, version: FunctionVersion) -> PreparedVersion:

@@ -113,7 +113,16 @@ class ProcessExecutor:
             self._isolated = not self._why_not_isolated
         return describe(self._interpreters, self._why_not_isolated, self._cgroups, self._config.freeze_after_s)
 
-    def runtime_api_host(self) -> str:
+    def why_not(self, runtime: str) -> str:
+        """Why another executor should rather run functions of a runtime; "" if its very interpreter is here. Blocking."""
+        if runtime in OS_ONLY:
+            return ""
+        try:
+            return self._interpreters.find(runtime)[1]
+        except VersionFailed as error:
+            return str(error)
+
+    def runtime_api_host(self, prepared: PreparedVersion) -> str:
         """Sandboxes share the machine's network."""
         return "127.0.0.1"
 

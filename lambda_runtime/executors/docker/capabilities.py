@@ -1,0 +1,90 @@
+"""What the docker executor can do and enforce with the engine there is, in words for `doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import docker
+import docker.errors
+
+from lambda_runtime.executors.base import Capability
+from lambda_runtime.executors.docker import reach
+from lambda_runtime.executors.docker.container import USER
+from lambda_runtime.executors.docker.engine import EngineError, EngineInfo, open_client
+from lambda_runtime.executors.docker.reach import Reach
+from lambda_runtime.executors.docker.settings import DockerSettings
+from lambda_runtime.executors.process.host import PROCESS_LIMIT
+
+_RUNTIMES = (
+    *(f"python3.{minor}" for minor in range(9, 15)),
+    *(f"nodejs{major}.x" for major in (18, 20, 22, 24)),
+    *(f"java{version}" for version in ("8.al2", "11", "17", "21", "25")),
+    *(f"ruby3.{minor}" for minor in range(2, 5)),
+    *(f"dotnet{major}" for major in (8, 10)),
+    "provided.al2",
+    "provided.al2023",
+)
+
+
+def describe(variables: Mapping[str, str], settings: DockerSettings) -> list[Capability]:
+    """One line a promise. Blocking: asks the engine."""
+    try:
+        client, info = open_client(variables)
+    except EngineError as error:
+        return [Capability("engine", False, f"{error}: start one, or say where it is with DOCKER_HOST")]
+    try:
+        place = reach.find(client, info, settings)
+        return [Capability("engine", True, f"{info.name} at {info.address}"), *_promises(info, place)] + [
+            _image(client, runtime, settings) for runtime in _RUNTIMES
+        ]
+    except docker.errors.APIError as error:
+        detail = f"{info.name} at {info.address}: {error.explanation}"
+        return [Capability("engine", False, detail)]
+    finally:
+        client.close()
+
+
+def _promises(info: EngineInfo, place: Reach) -> list[Capability]:
+    return [
+        Capability("gateway as containers see it", True, f"{place.address} ({place.detail})"),
+        Capability("file isolation", True, "a read-only image; /var/task and /opt cannot be written to"),
+        Capability(
+            "process isolation", True, "a container for each environment, without capabilities or new privileges"
+        ),
+        Capability("unprivileged user", True, f"sbx_user1051 ({USER})"),
+        Capability(
+            "Runtime API isolation",
+            place.sees_containers or place.shares_network,
+            "connections are let in by the address of the container"
+            if place.sees_containers
+            else "connections are let in by the process that made them"
+            if place.shares_network
+            else "the engine hides the addresses of containers: a function can ask for the events of another one",
+        ),
+        Capability("ephemeral storage limit", True, "/tmp is a tmpfs of the configured size"),
+        Capability(
+            "memory limit",
+            True,
+            "by the kernel"
+            + ("" if info.limits_swap else "; this engine cannot limit swap")
+            + ". On this machine's own engine what lies in /tmp does not count; elsewhere it does",
+        ),
+        Capability("process limit", True, f"{PROCESS_LIMIT['RLIMIT_NPROC'][0]} processes and threads"),
+        Capability("processor share", True, "in proportion to MemorySize; LAMBDA_DOCKER_CPU=limit makes it a bound"),
+        Capability("frozen when idle", False, "background work goes on between invocations"),
+        Capability(
+            "network isolation",
+            not place.shares_network,
+            f"the network {place.network}" if not place.shares_network else "functions share the host's network",
+        ),
+    ]
+
+
+def _image(client: docker.APIClient, runtime: str, settings: DockerSettings) -> Capability:
+    name = settings.image_of(runtime, "", True)
+    try:
+        found = client.inspect_image(name)
+    except docker.errors.ImageNotFound:
+        pulled = "is pulled when a function needs it" if settings.pull == "missing" else "LAMBDA_DOCKER_PULL is `never`"
+        return Capability(runtime, False, f"{name} is not on this machine: {pulled}")
+    return Capability(runtime, True, f"{name} ({found.get('Architecture')})")

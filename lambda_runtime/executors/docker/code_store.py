@@ -1,0 +1,117 @@
+"""Where containers find unpacked code: this machine's own directory, or a volume of the engine that got a copy of it once.
+
+Which of the two is found out (`contents.sharing`), never configured: an engine on another machine, or one that was given to a
+gateway in a container by its socket, sees other directories than we do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+
+from lambda_runtime.executors.docker.engine import Engine, EngineError
+
+
+class CodeStore:
+    """Mounts for the entries of a `CodeCache`. On the loop only.
+
+    A volume is filled once, through a container that never runs, and goes with its last user. Those that a killed gateway left
+    have its label.
+    """
+
+    def __init__(self, engine: Engine, root: Path, labels: Mapping[str, str], owner: str) -> None:
+        """`owner` makes the names of volumes this gateway's own."""
+        self._engine = engine
+        self._root = root
+        self._labels = dict(labels)
+        self._owner = owner
+        self._volumes: dict[str, asyncio.Task[str]] = {}
+        self._users: Counter[str] = Counter()
+
+    async def mount(self, name: str, target: str, image_id: str, *, shared: bool) -> dict[str, Any]:
+        """What the engine has to mount at `target`, read-only; counts a user of an entry that is copied. Raises EngineError."""
+        if shared:
+            return {"Type": "bind", "Source": str(self._root / name), "Target": target, "ReadOnly": True}
+        self._users[name] += 1
+        task = self._volumes.get(name)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._volumes[name] = asyncio.ensure_future(self._fill(name, image_id))
+        try:
+            volume = await asyncio.shield(task)
+        except BaseException:
+            await self.release(name)
+            raise
+        options = {"NoCopy": True}
+        return {"Type": "volume", "Source": volume, "Target": target, "ReadOnly": True, "VolumeOptions": options}
+
+    async def release(self, name: str | None) -> None:
+        """One user less of what was copied; the volume goes with the last one."""
+        if name is None or name not in self._users:
+            return
+        self._users[name] -= 1
+        if self._users[name] > 0:
+            return
+        del self._users[name]
+        task = self._volumes.pop(name, None)
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+            await self._remove(task.result())
+
+    async def close(self) -> None:
+        """Remove all volumes."""
+        tasks, self._volumes = self._volumes, {}
+        self._users.clear()
+        for task in tasks.values():
+            task.cancel()
+            if task.done() and not task.cancelled() and task.exception() is None:
+                await self._remove(task.result())
+
+    async def _fill(self, name: str, image_id: str) -> str:
+        digest = hashlib.sha256(f"{self._owner} {name}".encode()).hexdigest()[:32]
+        volume = f"lambda-code-{digest}"
+        await self._engine.call(lambda client: _fill(client, volume, self._root / name, image_id, self._labels))
+        return volume
+
+    async def _remove(self, volume: str) -> None:
+        try:
+            await self._engine.call(lambda client: client.remove_volume(volume, force=True))
+        except EngineError:
+            return  # Still in use by what just ends, or the engine is gone: the label tells the next start whose it was.
+
+
+def _fill(client: docker.APIClient, volume: str, source: Path, image_id: str, labels: dict[str, str]) -> None:
+    """Make a volume with what is in a directory. Blocking. Raises the SDK's errors."""
+    client.create_volume(volume, labels=labels)
+    mount = {"Type": "volume", "Source": volume, "Target": "/var/task"}
+    config = {
+        "Image": image_id,
+        "Cmd": ["-"],
+        "Entrypoint": ["-"],
+        "Labels": labels,
+        "NetworkDisabled": True,
+        "HostConfig": {"Mounts": [mount]},
+    }
+    container = client.create_container_from_config(config)["Id"]
+    try:
+        with tempfile.TemporaryFile() as file:
+            with tarfile.open(fileobj=file, mode="w") as archive:
+                archive.add(source, arcname=".", filter=_as_root)
+            file.seek(0, os.SEEK_SET)
+            client.put_archive(container, "/var/task", file)
+    finally:
+        client.remove_container(container, force=True)
+
+
+def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member

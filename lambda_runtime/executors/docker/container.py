@@ -1,0 +1,189 @@
+"""What is asked of the engine for one environment: limits, mounts, variables, and the lines of shell around the runtime."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lambda_runtime.executors.docker.contents import EXTENSIONS, SHELL
+from lambda_runtime.executors.docker.reach import HOST_NAME
+from lambda_runtime.executors.docker.settings import Flags
+from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT
+
+USER = "993:990"
+"""sbx_user1051, as whom functions run on AWS (recorded: TestLambdaBehavior::test_runtime_introspection_x86)."""
+PIPES = "/run/lambda"
+_RUNTIME_PID = "/dev/shm/.lambda-runtime"
+_SHARE_MIB = 1769
+"""With so much memory a function has one processor (lambda/latest/dg/configuration-memory.md)."""
+_PERIOD_US = 100_000
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+PROBLEMS = {NOT_FOUND: "no such file or directory", NOT_EXECUTABLE: "permission denied"}
+
+# 126 and 127 are what a shell says of a program that it cannot start; here it says nothing else. Written is the number of the
+# process that the program becomes, so that signals can be sent to it and not to its extensions.
+_CHECKED = (
+    f'case "$1" in */*) [ -f "$1" ] || exit {NOT_FOUND}; [ -x "$1" ] || exit {NOT_EXECUTABLE};; '
+    f'*) command -v "$1" >/dev/null || exit {NOT_FOUND};; esac; '
+)
+_BECOME = f"echo $$ >{_RUNTIME_PID}; "
+_TO_PIPES = f"</dev/null >{PIPES}/output 2>&1 3>&1"
+_HELD = "read -r _"
+_OF_THE_ENGINE = ("HOSTNAME", "HOME")
+"""Variables that an engine adds; functions on AWS have none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How environments of a version are made into containers; the same for all of them."""
+
+    image_id: str
+    program: tuple[str, ...]
+    working_directory: str
+    mounts: tuple[Mapping[str, Any], ...]
+    memory_mib: int
+    storage_mib: int
+    memory_watched: bool
+    """Somebody sees how much memory the processes use, so that the kernel's limit may allow for what lies in /tmp as well."""
+    network: str
+    dns: tuple[str, ...]
+    flags: Flags
+    labels: Mapping[str, str]
+    shell: bool
+    pipes: bool
+    podman: bool
+    extensions: tuple[str, ...]
+    image_variables: tuple[str, ...]
+    platform: str | None = None
+
+    @property
+    def held(self) -> bool:
+        """The container waits, and runtime and extensions are started in it one by one."""
+        return bool(self.extensions) and self.shell
+
+
+def config(plan: Plan, variables: Mapping[str, str], pipes: str | None) -> dict[str, Any]:
+    """The body of the engine's call that creates the container; `pipes` is the directory of this machine with its pipes."""
+    mounts = [dict(mount) for mount in plan.mounts]
+    if pipes is not None:
+        mounts.append({"Type": "bind", "Source": pipes, "Target": PIPES, "ReadOnly": True})
+    made: dict[str, Any] = {
+        "Image": plan.image_id,
+        "Env": [f"{name}={value}" for name, value in ({} if plan.held else variables).items()],
+        "WorkingDir": plan.working_directory,
+        "User": plan.flags.user or USER,
+        "Labels": {**plan.flags.labels, **plan.labels},
+        "HostConfig": _host_config(plan, mounts),
+        "AttachStdout": pipes is None,
+        "AttachStderr": pipes is None,
+        **_command(plan, variables, pipes is not None),
+    }
+    if plan.flags.ports:
+        made["ExposedPorts"] = {container: {} for _, _, container in map(_port, plan.flags.ports)}
+    if plan.network != "host":
+        # Extensions listen for telemetry on sandbox.localdomain; so the engine writes the name with the container's address.
+        made |= {"Hostname": "sandbox", "Domainname": "localdomain"}
+    return made
+
+
+def processor_limit(memory_mib: int) -> dict[str, int]:
+    """Processor time in proportion to memory, for the engine's call that updates a container."""
+    return {"cpu_period": _PERIOD_US, "cpu_quota": max(1000, _PERIOD_US * memory_mib // _SHARE_MIB)}
+
+
+def runtime_command(plan: Plan, variables: Iterable[str], pipes: bool) -> list[str]:
+    """The runtime in a container that waits."""
+    to = _TO_PIPES if pipes else "</dev/null"
+    return [SHELL, "-c", f'{_CHECKED}{_BECOME}{_unset(variables)}exec "$@" {to}', "sh", *plan.program]
+
+
+def extension_command(plan: Plan, name: str, variables: Iterable[str], pipes: bool) -> list[str]:
+    """An extension in a container that waits; it sees only `variables` of those that the image has."""
+    unset = _unset(variables, plan.image_variables)
+    to = f"</dev/null >{PIPES}/extensions 2>&1" if pipes else "</dev/null"
+    return [SHELL, "-c", f'{_CHECKED}{unset}exec "$@" {to}', "sh", f"{EXTENSIONS}/{name}"]
+
+
+def signal_command(signal: str) -> list[str]:
+    """Sends a signal to the runtime, and to nobody else in the container."""
+    return [SHELL, "-c", f"kill -{signal} $(cat {_RUNTIME_PID})"]
+
+
+def _unset(variables: Iterable[str], image_variables: Iterable[str] = ()) -> str:
+    """Takes away what the engine or the image would add to these variables."""
+    names = dict.fromkeys((*_OF_THE_ENGINE, *image_variables))
+    hidden = [each for each in names if each not in set(variables)]
+    return f"unset {' '.join(hidden)}; " if hidden else ""
+
+
+def _command(plan: Plan, variables: Iterable[str], pipes: bool) -> dict[str, Any]:
+    if plan.held:
+        # It ends with the gateway, whoever kills that: then nobody has the other end of what it reads from.
+        wait = f"{_HELD} <{PIPES}/control" if pipes else _HELD
+        command = {"Entrypoint": [SHELL], "Cmd": ["-c", wait]}
+        return command if pipes else command | {"OpenStdin": True, "StdinOnce": True, "AttachStdin": True}
+    if not plan.shell:
+        return {"Entrypoint": list(plan.program), "Cmd": []}
+    # The runtime is not the first process, for which the kernel would ignore most signals, its own included. What the first one
+    # has to say of how the runtime ended (`Killed`) is not the function's output.
+    to = f"{_TO_PIPES} 9>&-" if pipes else "</dev/null 2>&9 9>&-"
+    become = f'{_BECOME}{_unset(variables)}exec "$@" {to}'
+    script = f"{_CHECKED}exec 9>&2 2>/dev/null; {SHELL} -c '{become}' sh \"$@\"; exit $?"
+    return {"Entrypoint": [SHELL], "Cmd": ["-c", script, "sh", *plan.program]}
+
+
+def _host_config(plan: Plan, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    flags = plan.flags
+    limit_mib = plan.memory_mib + (plan.storage_mib if plan.memory_watched else 0)
+    made: dict[str, Any] = {
+        "AutoRemove": True,
+        "Binds": list(flags.binds),
+        "Mounts": mounts,
+        "NetworkMode": plan.network,
+        "Memory": limit_mib << 20,
+        "MemorySwap": limit_mib << 20,
+        "CpuShares": max(2, 1024 * plan.memory_mib // _SHARE_MIB),
+        "PidsLimit": PROCESS_LIMIT["RLIMIT_NPROC"][0],
+        "ReadonlyRootfs": True,
+        "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={plan.storage_mib}m"},
+        "CapDrop": ["ALL"],
+        "CapAdd": list(flags.cap_add),
+        "SecurityOpt": ["no-new-privileges"],
+        "Ulimits": _ulimits(flags.ulimits),
+        "Dns": list(plan.dns),
+        "ExtraHosts": list(flags.extra_hosts),
+    }
+    if not plan.podman:
+        made["LogConfig"] = {"Type": "none"}
+        made["ExtraHosts"].append(f"{HOST_NAME}:host-gateway")  # Podman knows the name by itself.
+    else:
+        made["LogConfig"] = {"Type": "k8s-file" if not plan.pipes else "none"}
+    if flags.privileged:
+        made |= {"Privileged": True, "CapDrop": [], "SecurityOpt": [], "ReadonlyRootfs": False}
+    if plan.held and not plan.podman:
+        made["Init"] = True  # Takes in what extensions and the runtime leave; the shell that waits does not.
+    if flags.ports:
+        made["PortBindings"] = {
+            container: [{"HostIp": address, "HostPort": port}] for address, port, container in map(_port, flags.ports)
+        }
+    return made
+
+
+def _ulimits(flags: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found = {
+        name.removeprefix("RLIMIT_").lower(): {"Soft": soft, "Hard": hard} for name, (soft, hard) in LIMITS.items()
+    }
+    for each in flags:
+        found[each["Name"]] = {"Soft": each["Soft"], "Hard": each["Hard"]}
+    return [{"Name": name, **limits} for name, limits in found.items()]
+
+
+def _port(text: str) -> tuple[str, str, str]:
+    """`[address:][port:]container[/protocol]` -> address, port, container's port with its protocol."""
+    match = re.fullmatch(r"(?:(?:(?P<address>[^:]+):)?(?P<port>\d*):)?(?P<inside>\d+)(?:/(?P<protocol>\w+))?", text)
+    if match is None:
+        raise ValueError(f"--publish {text}: must be [address:][port:]port[/protocol]")
+    return match["address"] or "", match["port"] or "", f"{match['inside']}/{match['protocol'] or 'tcp'}"

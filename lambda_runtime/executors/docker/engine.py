@@ -1,0 +1,305 @@
+"""The one way to a Docker engine: the SDK's calls in threads, and what the engine tells of containers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import docker
+import docker.errors
+import requests.exceptions
+import urllib3.exceptions
+
+_LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_THREADS = 24
+"""Calls at once. An engine works on a few at a time, whatever it is asked; more would only wait there instead of here."""
+_CALL_TIMEOUT_S = 60
+_CONNECT_TIMEOUT_S = 5
+_RECONNECT_PAUSES_S = (0.0, 0.2, 0.5)
+_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+class EngineError(OSError):
+    """The engine refused or failed; `status` is that of its answer."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class EngineUnavailable(EngineError):
+    """No engine answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine says of itself."""
+
+    address: str
+    version: str
+    architecture: str
+    """Of its machine, as in images: `amd64`, `arm64`."""
+    kernel: str
+    cpus: int
+    rootless: bool
+    podman: bool
+    desktop: bool
+    """It runs in a virtual machine that forwards to this one."""
+    limits_swap: bool
+
+    @property
+    def name(self) -> str:
+        """`Docker 28.2` and the like, for people."""
+        kind = "Podman" if self.podman else "Docker"
+        return f"{kind} {self.version}{' (rootless)' if self.rootless else ''}"
+
+
+ContainerListener = Callable[[str, Mapping[str, str]], None]
+"""Called on the loop with what happened to a container (`die`, `oom`, `exec_die`, `lost`) and the event's attributes."""
+
+
+class Engine:
+    """Calls an engine, and tells who listens what happens to its containers.
+
+    On the loop only, but for what is handed to `call`. Connected when first used; when the engine goes away every listener is
+    told `lost` of containers that do not run any more, and the next call connects again.
+    """
+
+    def __init__(self, settings: Mapping[str, str], label: str) -> None:
+        """`label` is on every container that is listened to, as `name=value`."""
+        self._settings = settings
+        self._label = label
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="docker")
+        self._client: docker.APIClient | None = None
+        self._connecting: asyncio.Task[EngineInfo] | None = None
+        self._listeners: dict[str, ContainerListener] = {}
+        self._events: Any = None
+        self._closed = False
+        self.on_reconnect: Callable[[], None] = lambda: None
+        """Called on the loop when the engine answers again: containers of which nobody knows may be there."""
+
+    async def connect(self) -> EngineInfo:
+        """Who the engine is; asked once, and again after it went away. Raises EngineUnavailable."""
+        task = self._connecting
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._connecting = asyncio.ensure_future(self._connect())
+            task.add_done_callback(_consume)
+        return await asyncio.shield(task)
+
+    async def call(self, function: Callable[[docker.APIClient], T]) -> T:
+        """Run a function with the SDK's low-level client in a thread. Raises EngineError, EngineUnavailable."""
+        await self.connect()
+        client = self._client
+        if client is None or self._closed:
+            raise EngineUnavailable("the connection to the Docker engine is closed")
+        return await self._in_thread(functools.partial(function, client))
+
+    def listen(self, container_id: str, listener: ContainerListener) -> None:
+        """Tell what happens to a container from now on."""
+        self._listeners[container_id] = listener
+
+    def forget(self, container_id: str) -> None:
+        """Listen no more. May be called twice."""
+        self._listeners.pop(container_id, None)
+
+    async def close(self) -> None:
+        """End the connection. May be called twice."""
+        self._closed = True
+        self._listeners.clear()
+        self._close_events()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        client, self._client = self._client, None
+        if client is not None:
+            await asyncio.to_thread(client.close)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _connect(self) -> EngineInfo:
+        loop = asyncio.get_running_loop()
+        client, info = await self._in_thread(functools.partial(open_client, self._settings))
+        self._client = client
+        # From the engine's own time on, so that nothing is missed between here and the thread's first look.
+        since = await self._in_thread(lambda: client.info().get("SystemTime"))
+        self._events = await self._in_thread(
+            lambda: client.events(
+                since=_seconds(since), decode=True, filters={"label": self._label, "type": "container"}
+            )
+        )
+        threading.Thread(target=self._watch, args=(loop, self._events), name="docker-events", daemon=True).start()
+        return info
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, events: Any) -> None:
+        try:
+            for event in events:
+                loop.call_soon_threadsafe(self._dispatch, event)
+        except (OSError, ValueError, requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+            _LOG.debug("events of the engine: %s", error)
+        except AttributeError:
+            _LOG.debug(
+                "the stream of events was closed"
+            )  # So the SDK's stream ends when it is closed while it is read.
+        with contextlib.suppress(RuntimeError):  # The loop is closed.
+            loop.call_soon_threadsafe(self._went_away, events)
+
+    def _dispatch(self, event: Mapping[str, Any]) -> None:
+        actor = event.get("Actor") or {}
+        container_id = str(event.get("id") or actor.get("ID") or "")
+        action = str(event.get("Action") or event.get("status") or "")
+        listener = self._listeners.get(container_id)
+        if listener is not None:
+            # Of an exec, Docker appends the command; Podman calls some events otherwise.
+            name = {"died": "die", "exec_died": "exec_die"}.get(action.partition(":")[0], action.partition(":")[0])
+            listener(name, actor.get("Attributes") or {})
+
+    def _went_away(self, events: Any) -> None:
+        if events is not self._events or self._closed:
+            return
+        self._events = None
+        _LOG.warning("the Docker engine went away")
+        task = asyncio.ensure_future(self._come_back())
+        self._connecting = task
+        task.add_done_callback(_consume)
+
+    async def _come_back(self) -> EngineInfo:
+        """Connect again, if the engine is there in a moment; tell of what has ended meanwhile."""
+        try:
+            info, client = await self._connect_again()
+        except EngineUnavailable:
+            for container_id in list(self._listeners):
+                self._tell_lost(container_id)
+            raise
+        filters = {"label": self._label, "status": "running"}
+        running = {each["Id"] for each in await self._in_thread(lambda: client.containers(filters=filters))}
+        for container_id in set(self._listeners) - running:
+            self._tell_lost(container_id)
+        self.on_reconnect()
+        return info
+
+    async def _connect_again(self) -> tuple[EngineInfo, docker.APIClient]:
+        self._client = None
+        for pause_s in _RECONNECT_PAUSES_S:
+            await asyncio.sleep(pause_s)
+            with contextlib.suppress(EngineUnavailable):
+                return await self._connect(), self._client
+        return await self._connect(), self._client
+
+    def _tell_lost(self, container_id: str) -> None:
+        if (listener := self._listeners.get(container_id)) is not None:
+            listener("lost", {})
+
+    def _close_events(self) -> None:
+        events, self._events = self._events, None
+        if events is not None:
+            with contextlib.suppress(docker.errors.DockerException, OSError, AttributeError):
+                events.close()
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(_translated, function))
+
+
+def _consume(task: asyncio.Task[EngineInfo]) -> None:
+    if not task.cancelled():
+        task.exception()  # Whoever waited has it; nobody may have.
+
+
+def _translated(function: Callable[[], T]) -> T:
+    """The function's result; the SDK's errors as ours."""
+    try:
+        return function()
+    except docker.errors.APIError as error:
+        raise EngineError(_explanation(error), error.status_code or 0) from error
+    except (requests.exceptions.ConnectionError, requests.exceptions.Timeout, urllib3.exceptions.HTTPError) as error:
+        raise EngineUnavailable(f"the Docker engine does not answer: {_root_cause(error)}") from error
+    except docker.errors.DockerException as error:
+        raise EngineUnavailable(str(error)) from error
+
+
+def _explanation(error: docker.errors.APIError) -> str:
+    text = error.explanation or str(error)
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+
+
+def _root_cause(error: BaseException) -> str:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return str(error)
+
+
+def addresses(settings: Mapping[str, str]) -> list[str]:
+    """Where an engine may be: DOCKER_HOST alone, else the usual sockets that exist, of Docker first."""
+    if named := settings.get("DOCKER_HOST") or os.environ.get("DOCKER_HOST"):
+        return [named]
+    found = []
+    with contextlib.suppress(docker.errors.DockerException):
+        context = docker.ContextAPI.get_current_context()
+        if context is not None and context.Host:
+            found.append(str(context.Host))
+    own = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    sockets = ("/var/run/docker.sock", f"{own}/docker.sock", str(Path.home() / ".docker/run/docker.sock"))
+    podman = ("/run/podman/podman.sock", f"{own}/podman/podman.sock")
+    found += [f"unix://{path}" for path in (*sockets, *podman) if Path(path).exists()]
+    return list(dict.fromkeys(found)) or ["unix:///var/run/docker.sock"]
+
+
+def open_client(settings: Mapping[str, str]) -> tuple[docker.APIClient, EngineInfo]:
+    """A client of the first engine that answers. Blocking. Raises EngineUnavailable."""
+    problems = []
+    for address in addresses(settings):
+        try:
+            return _open_at(address)
+        except EngineError as error:
+            problems.append(f"{address} ({error})")
+    raise EngineUnavailable(f"no Docker engine answers at {', '.join(problems)}")
+
+
+def _open_at(address: str) -> tuple[docker.APIClient, EngineInfo]:
+    options = docker.utils.kwargs_from_env()
+    options["base_url"] = address
+    if address.startswith("unix://"):
+        options.pop("tls", None)
+        if not os.access(address.removeprefix("unix://"), os.W_OK) and Path(address.removeprefix("unix://")).exists():
+            raise EngineUnavailable("this user may not use the socket")
+
+    def make() -> tuple[docker.APIClient, Mapping[str, Any], Mapping[str, Any]]:
+        client = docker.APIClient(version="auto", timeout=_CONNECT_TIMEOUT_S, max_pool_size=_THREADS + 8, **options)
+        client.timeout = _CALL_TIMEOUT_S
+        return client, client.version(), client.info()
+
+    client, version, info = _translated(make)
+    components = {str(each.get("Name")) for each in version.get("Components") or ()}
+    security = [str(option) for option in info.get("SecurityOptions") or ()]
+    engine = EngineInfo(
+        address=address,
+        version=str(version.get("Version")),
+        architecture=_ARCHITECTURES.get(str(info.get("Architecture")), str(info.get("Architecture"))),
+        kernel=str(info.get("KernelVersion")),
+        cpus=int(info.get("NCPU") or 1),
+        rootless=any("rootless" in option for option in security),
+        podman="Podman Engine" in components,
+        desktop="Docker Desktop" in str(info.get("OperatingSystem")),
+        limits_swap=bool(info.get("SwapLimit")),
+    )
+    return client, engine
+
+
+def _seconds(moment: str | None) -> int | None:
+    """The engine's time (RFC 3339) in whole seconds."""
+    from datetime import datetime
+
+    if not moment:
+        return None
+    head, _, rest = moment.partition(".")
+    zone = rest.lstrip("0123456789") if rest else ""
+    return int(datetime.fromisoformat(f"{head}{zone}".replace("Z", "+00:00")).timestamp())

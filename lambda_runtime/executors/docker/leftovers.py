@@ -1,0 +1,100 @@
+"""Containers and volumes whose gateway was killed: known by their labels, removed at the next start.
+
+Every container names its owner: the lock file that a gateway holds while it lives (`lambda_runtime.scratch`), where that lock can
+be looked at, and the container that the gateway runs in, if it does. What belongs to a gateway that may be alive is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import docker
+import docker.errors
+
+from lambda_runtime.executors.docker.reach import machine
+
+_LOG = logging.getLogger(__name__)
+
+KIND = "lambda-provider.environment"
+OWNER = "lambda-provider.owner"
+MACHINE = "lambda-provider.machine"
+GATEWAY = "lambda-provider.gateway-container"
+FUNCTION = "lambda-provider.function"
+
+
+def owner_labels(scratch: Path, own_container: str) -> dict[str, str]:
+    """The labels of everything that the gateway with this scratch directory makes."""
+    return {KIND: "", OWNER: str(scratch), MACHINE: machine(), GATEWAY: own_container}
+
+
+def remove_leftovers(client: docker.APIClient, own: Mapping[str, str]) -> int:
+    """Remove what gateways left that do not live any more; how many. Blocking. Raises the SDK's errors."""
+    removed = 0
+    for container in client.containers(all=True, filters={"label": KIND}):
+        if _abandoned(client, container.get("Labels") or {}, own, running=container.get("State") == "running"):
+            removed += remove_container(client, container["Id"])
+    for volume in client.volumes(filters={"label": KIND}).get("Volumes") or ():
+        if _abandoned(client, volume.get("Labels") or {}, own, running=True):
+            with contextlib.suppress(docker.errors.APIError):
+                client.remove_volume(volume["Name"], force=True)
+                removed += 1
+    if removed:
+        _LOG.info("removed %d containers and volumes of gateways that do not live any more", removed)
+    return removed
+
+
+def remove_all(client: docker.APIClient, labels: list[str]) -> None:
+    """Remove every container with these labels. Blocking."""
+    for container in client.containers(all=True, filters={"label": labels}):
+        remove_container(client, container["Id"])
+
+
+def remove_container(client: docker.APIClient, container_id: str) -> bool:
+    """Remove a container, running or not; False if somebody else does."""
+    try:
+        client.remove_container(container_id, force=True, v=True)
+    except docker.errors.APIError as error:
+        if error.status_code in (404, 409):  # Gone, or going.
+            return False
+        raise
+    return True
+
+
+def _abandoned(client: docker.APIClient, labels: Mapping[str, str], own: Mapping[str, str], *, running: bool) -> bool:
+    if labels.get(OWNER) == own[OWNER] and labels.get(MACHINE) == own[MACHINE]:
+        return False
+    if gateway := labels.get(GATEWAY):
+        return not _runs(client, gateway)
+    if labels.get(MACHINE) == own[MACHINE]:
+        return not _lives(Path(labels.get(OWNER, "")))
+    # Of another machine, or of this one before it was started again: only what has ended is nobody's any more.
+    return not running
+
+
+def _runs(client: docker.APIClient, container_id: str) -> bool:
+    try:
+        return bool(client.inspect_container(container_id)["State"].get("Running"))
+    except docker.errors.NotFound:
+        return False
+
+
+def _lives(scratch: Path) -> bool:
+    """Whether somebody holds the lock of this directory."""
+    try:
+        lock = os.open(scratch / ".lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # Another user's.
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
