@@ -29,6 +29,8 @@ LONGEST_RETRY_S = 60.0
 """AWS backs off exponentially and does not say how fast; so eight attempts fit into a minute, as recorded
 (test_kinesis_maximum_record_age_exceeded[expire-while-retrying])."""
 
+_EARLY_S = 0.1
+
 
 @dataclass(slots=True)
 class Part:
@@ -139,7 +141,8 @@ class Delivery:
         if limit_s is None:
             return part
         old = 0
-        while old < len(part.records) and self._stream.age_s(part.records[old].arrival) >= limit_s:
+        # Timers may be a little early.
+        while old < len(part.records) and self._stream.age_s(part.records[old].arrival) >= limit_s - _EARLY_S:
             old += 1
         if old:
             await self._discard(part.records[:old], AGE_EXCEEDED, part.attempts + 1, None)

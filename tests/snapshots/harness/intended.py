@@ -37,6 +37,13 @@ INTENDED: dict[str, str] = {
     "lambda_destinations.json TestLambdaDestinationSqs::test_maxeventage $.*.Attributes.SenderId": _HOST,
     "lambda_api.json TestLambdaPermissions::test_lambda_permission_versioning $.get_policy_after_*.RevisionId": _OWN_REVISION,
     "lambda_integration_sqs.json test_report_batch_item_failures $.send_message_batch.Failed": _HOST,
+    "lambda_integration_dynamodbstreams.json * $.create_dynamodb_table_response*": _HOST,
+    "lambda_integration_dynamodbstreams.json * $.create?table*": _HOST,
+    "lambda_integration_dynamodbstreams.json * $.table_creation_response*": _HOST,
+    "lambda_integration_dynamodbstreams.json * $.update_table_response*": _HOST,
+    "lambda_integration_dynamodbstreams.json * $.failure_sns_message.SignatureVersion": _HOST,
+    "lambda_integration_dynamodbstreams.json * $.create_event_source_mapping_response.EventSourceMappingArn": _OLD,
+    "lambda_integration_kinesis.json * $.failure_sns_message.SignatureVersion": _HOST,
     "lambda_integration_sqs.json TestSQSEventSourceMapping::test_sqs_event_source_mapping_update $.*.FunctionArn": (
         "the recording has one placeholder for the function and its version"
     ),

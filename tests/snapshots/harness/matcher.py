@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-TOKEN = re.compile(r"<<[a-z0-9-]+>:\d+>|<[a-z][a-z0-9_-]*(?::\d+)?>|\b1{12}\b|\bdate(?=\t)")
+_MOMENT = r"<timestamp:2022-07-13T13:48:01(?:\.000)?Z>"
+"""A moment in the form of this one."""
+TOKEN = re.compile(rf"<<[a-z0-9-]+>:\d+>|<[a-z][a-z0-9_-]*(?::\d+)?>|{_MOMENT}|\b1{{12}}\b|\bdate(?=\t)")
 BARE = frozenset(
     {"date", "datetime", "timestamp", "code-sha256", "log-result", "function-url", "lambda-url"}
     | {"sent-timestamp", "sender-id"}
@@ -24,12 +26,15 @@ BARE = frozenset(
 FREE = frozenset(
     {
         *BARE,
+        "<approximate-arrival-timestamp>",
+        "<approximate-creation-datetime>",
         "<approximate-first-receive-timestamp>",
         "<code-sha256>",
         "<code-size>",
         "<date>",
         "<datetime>",
         "<duration>",
+        "<execution-start>",
         "<layer-location>",
         "<location>",
         "<md5-body>",
@@ -39,6 +44,8 @@ FREE = frozenset(
         "<stack-trace>",
         "<timeout_error_msg>",
         "<timestamp>",
+        "<timestamp:2022-07-13T13:48:01.000Z>",
+        "<timestamp:2022-07-13T13:48:01Z>",
         "<uuid>",
     }
 )
@@ -55,6 +62,8 @@ SHAPES = {
     "duration": r"\d+(?:\.\d+)?",
     "memory": r"\d+",
     "runtime-release": r"\d+",
+    "timestamp:2022-07-13T13:48:01.000Z": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",
+    "timestamp:2022-07-13T13:48:01Z": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
 }
 MISSING = "(missing)"
 
@@ -145,6 +154,8 @@ def _pattern(expected: str, bindings: Bindings, tokens: list[str]) -> str:
 
 
 def _family(token: str) -> str:
+    if token.startswith("<timestamp:"):
+        return token.strip("<>")
     return "account" if token[0] == "1" else token.strip("<>").partition(":")[0].strip("<>")
 
 
