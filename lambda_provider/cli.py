@@ -69,6 +69,10 @@ def build_parser() -> argparse.ArgumentParser:
     state.add_argument("--state-dir", metavar="DIR", help="work on this directory, which no gateway may be using")
     state.add_argument("--replace", action="store_true", help="import even if this replaces what is there")
 
+    runtimes = commands.add_parser("runtimes", help="get what functions of a language need here")
+    runtimes.add_argument("action", choices=("install",))
+    runtimes.add_argument("language", choices=("java",), help="java: AWS's runtime client, fetched once by Maven")
+
     doctor = commands.add_parser("doctor", help="what this machine has and what follows from it")
     doctor.add_argument("--executor", default="process", help="(default: %(default)s)")
     doctor.add_argument("--json", action="store_true", help="for programs")

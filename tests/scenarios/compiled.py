@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import signal
 import subprocess
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+
+from lambda_runtime.executors.process.languages import java_client
 
 CACHE = Path(__file__).parents[2] / ".cache" / "compiled"
 SOURCES = Path(__file__).parents[1] / "functions"
@@ -26,6 +30,35 @@ def go_bootstrap() -> bytes:
 def c_bootstrap() -> bytes:
     """The custom runtime of `tests/functions/c`."""
     return _built(SOURCES / "c", ["gcc", "-O2", "-static", "-D_GNU_SOURCE", "-o", "{output}", "bootstrap.c"])
+
+
+def java_classes(*folders: str) -> dict[str, bytes]:
+    """The compiled classes of folders of `tests/functions/java` by their place in an archive; Java 8 can read them."""
+    try:
+        client = java_client.install(os.environ)
+    except java_client.NotFetched as error:
+        pytest.skip(str(error))
+    root = SOURCES / "java"
+    sources = sorted(root.rglob("*.java"))
+    class_path = ":".join(str(client.directory / jar) for jar in client.jars)
+    command = ["javac", "-nowarn", "--release", "8", "-Xlint:-options", "-encoding", "UTF-8", "-cp", class_path]
+    content = b"\0".join(path.read_bytes() for path in sources)
+    made = CACHE / f"java-{hashlib.sha256(content).hexdigest()[:16]}"
+    if not made.exists():
+        unfinished = made.with_suffix(f".{os.getpid()}")
+        _run([*command, "-d", str(unfinished), *map(str, sources)], root, {})
+        unfinished.rename(made)
+    found = {path.relative_to(made).as_posix(): path.read_bytes() for path in sorted(made.rglob("*.class"))}
+    return {name: code for name, code in found.items() if name.startswith(tuple(f"{each}/" for each in folders))}
+
+
+def jar(files: Mapping[str, bytes]) -> bytes:
+    """An archive of classes, the same bytes each time."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as target:
+        for name, content in files.items():
+            target.writestr(zipfile.ZipInfo(name), content)
+    return buffer.getvalue()
 
 
 def rust_program(crate: str, version: str, program: str) -> bytes:
