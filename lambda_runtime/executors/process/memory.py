@@ -79,7 +79,7 @@ def used_kib(pid: int) -> int:
         return 0
     largest, *others = sizes
     # Their resident sizes count shared pages again; their shares of them are costly to ask for, so only where it can matter.
-    return largest[0] + sum(_share_kib(process, size) for size, process in others[:_MOST_SHARES])
+    return largest[0] + sum(_share_kib(process) for _, process in others[:_MOST_SHARES])
 
 
 def resident_kib(pid: int) -> int:
@@ -101,13 +101,15 @@ def parent_of(pid: int) -> int | None:
     return int(match[1]) if match else None
 
 
-def _share_kib(pid: int, otherwise: int) -> int:
+def _share_kib(pid: int) -> int:
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:  # noqa: PTH123
             match = _SHARE.search(file.read())
     except OSError:
-        return otherwise
-    return int(match[1]) if match else otherwise
+        match = None
+    # Where we may not ask, all of it counts. Or it has ended since its size was read, and then nothing does: many that end at
+    # once would else seem to have all that they shared, each for itself.
+    return int(match[1]) if match else resident_kib(pid)
 
 
 def family(pid: int) -> list[int]:

@@ -122,7 +122,10 @@ class Taken:
     async def obstacle(self) -> str:
         """Why it does not become one; empty if it does."""
         async with asyncio.timeout(DEADLINE_S):
-            return await self.snapshot.taken
+            obstacle = await self.snapshot.taken
+        # As the service does: from now on what descends from it is other environments, which are looked at for themselves.
+        self.sandbox.work_ends()
+        return obstacle
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 
 from lambda_runtime.executors.base import ExitStatus
 from lambda_runtime.executors.process import memory
-from lambda_runtime.executors.process.memory import MemoryWatch, used_kib
+from lambda_runtime.executors.process.memory import MemoryWatch, family, used_kib
 
 KILLED = ExitStatus(signal=9, out_of_memory=True)
 ALLOCATES = """
@@ -84,6 +84,38 @@ def test_a_process_that_is_gone_uses_nothing() -> None:
     pid = os.posix_spawn("/bin/true", ["true"], {})
     os.waitpid(pid, 0)
     assert used_kib(pid) == 0
+
+
+def test_processes_that_end_while_they_are_read_use_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function's many children share nearly everything with it; when they end, their sizes are not what they had in all."""
+    code = (
+        "import os, sys\nkept = bytearray(b'x') * (32 << 20)\n"
+        "for _ in range(8):\n    if not os.fork(): sys.stdin.read(1); os._exit(0)\n"
+        "sys.stdout.write('x'); sys.stdout.flush()\n[os.wait() for _ in range(8)]\nsys.stdout.write('y')\n"
+    )
+    resident, ended = memory.resident_kib, False
+
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdout is not None and process.stdin is not None
+        output, requests = process.stdout, process.stdin
+        assert output.read(1) == b"x"
+        inside = family(process.pid)
+        assert len(inside) == 9
+
+        def resident_then_end(pid: int) -> int:
+            nonlocal ended
+            size = resident(pid)
+            if pid == inside[-1] and not ended:
+                ended = True
+                requests.close()
+                assert output.read(1) == b"y"
+            return size
+
+        monkeypatch.setattr(memory, "resident_kib", resident_then_end)
+        assert used_kib(process.pid) < 64 * 1024
+        assert ended
 
 
 class Looked:
