@@ -117,6 +117,8 @@ class ForkServer:
         `on_exit` is called when nothing of it is left. `address` is that of listeners inside. Its runtime becomes `snapshot`, if
         there is one.
         """
+        if not self.alive:
+            raise OSError("the zygote ended")
         environment_id = request["start"]
         pipe = OutputPipe(self._loop, spec.on_output)
         pipes, extensions = [pipe], None
@@ -182,7 +184,8 @@ class ForkServer:
 
     def _handle(self, message: dict[str, Any]) -> None:
         if "ready" in message:
-            self._ready.set_result(None)
+            if not self._ready.done():  # Nobody waits any more when the launch was cancelled.
+                self._ready.set_result(None)
         elif "failed" in message:
             _LOG.error("No execution environment can be set up: %s", message["failed"])
             if not self._ready.done():

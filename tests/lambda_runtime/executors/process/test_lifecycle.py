@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
+from lambda_runtime.executors.process.fork_server import ForkServer
 
 ECHO = "def handler(event, context):\n    return event\n"
 
@@ -103,6 +104,25 @@ async def test_terminate_gives_the_function_a_chance_to_clean_up(machine: Any) -
         assert await environment.sandbox.exited == ExitStatus(code=7)
     task.cancel()
     assert b"cleaned up" in environment.output
+
+
+async def test_a_stop_while_the_first_zygote_starts_is_no_error(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = asyncio.Event()
+    send = ForkServer._send
+
+    def send_plan(server: ForkServer, *message: Any) -> None:
+        send(server, *message)
+        launched.set()
+
+    monkeypatch.setattr(ForkServer, "_send", send_plan)
+    problems: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+    preparing = asyncio.create_task(machine.prepare(ECHO))
+    async with asyncio.timeout(20):
+        await launched.wait()
+        await machine.executor.stop()  # The zygote says that it is ready when nobody waits for that any more.
+        await asyncio.gather(preparing, return_exceptions=True)
+    assert problems == []
 
 
 async def test_memory_high_water_mark_grows_with_use(machine: Any) -> None:
