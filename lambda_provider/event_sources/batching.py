@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -63,3 +64,20 @@ def batches(records: Iterable[tuple[T, bytes]], size: int, limit_bytes: int = PA
             result.append(Batch(size, limit_bytes))
             result[-1].offer(record, text)
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What an event has before and after its records, for sources whose events say more than `{"Records":[…]}`."""
+
+    head: bytes
+    tail: bytes
+
+    def event(self, texts: Iterable[bytes]) -> bytes:
+        """The event with these records."""
+        return self.head + b",".join(texts) + self.tail
+
+    @property
+    def size(self) -> int:
+        """Bytes around the records."""
+        return len(self.head) + len(self.tail)
