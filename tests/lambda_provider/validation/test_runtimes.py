@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from lambda_provider.api.exceptions import InvalidParameterValueException
-from lambda_provider.validation.runtimes import DEPRECATED, SUPPORTED, require_creatable, supports_snapstart
+from lambda_provider.validation.runtimes import (
+    DEPRECATED,
+    RELEASED_SINCE,
+    SUPPORTED,
+    require_creatable,
+    supports_snapstart,
+)
+from lambda_runtime.executors.process.languages import LANGUAGES, OS_ONLY, language_of
 
 RECORDED_ORDER = (
     "nodejs20.x, python3.14, provided.al2023, python3.12, python3.13, nodejs24.x, nodejs22.x, java25, python3.10, "
@@ -52,3 +59,10 @@ def test_runtimes_with_snapstart():
     recorded = {"dotnet8", "dotnet10", "java11", "java17", "java21", "java25", "python3.12", "python3.13"}
     assert {runtime for runtime in SUPPORTED if supports_snapstart(runtime)} == recorded | {"python3.14"}
     assert not supports_snapstart("java99")
+
+
+def test_whatever_functions_can_be_created_with_is_known_where_they_run():
+    """By `doctor`, too; the deprecated ones, which only the state of another time has, are known where they run."""
+    listed = {runtime for language in LANGUAGES.values() for runtime in language.runtimes} | set(OS_ONLY)
+    assert (set(SUPPORTED) | RELEASED_SINCE) - listed == set()
+    assert {runtime for runtime in DEPRECATED if runtime not in OS_ONLY and language_of(runtime) is None} == set()
