@@ -58,6 +58,7 @@ class KafkaTopicSource(EventSource):
         self._committed: dict[Partition, int] = {}
         self._to_commit: dict[Partition, int] = {}
         self._committing: asyncio.Task[None] | None = None
+        self._trouble: str | None = None
         self._over = asyncio.Event()
         self._failure: Exception | None = None
 
@@ -133,6 +134,7 @@ class KafkaTopicSource(EventSource):
     def arrived(self, records: Sequence[Record]) -> None:
         """Listener: records came."""
         self.count(counts.POLLED, len(records))
+        self._trouble = None
         touched: dict[Partition, PartitionWorker] = {}
         dropped = 0
         for record in records:
@@ -149,9 +151,11 @@ class KafkaTopicSource(EventSource):
 
     def troubled(self, problem: SourceProblem) -> None:
         """Listener: the cluster is out of reach, for now."""
-        logger.warning("mapping %s: %s", self.mapping.name, problem)
         self.count("PollingErrorCount")
-        self.report(problem.result)
+        if problem.result != self._trouble:  # The client tells of it at each attempt.
+            self._trouble = problem.result
+            logger.warning("mapping %s: %s", self.mapping.name, problem)
+            self.report(problem.result)
 
     def failed(self, error: Exception) -> None:
         """Listener: nothing comes any more."""

@@ -1,7 +1,8 @@
 """A member of a consumer group, by Confluent's client; the only module that knows that library.
 
 librdkafka fetches, keeps the group's membership alive and reconnects in threads of its own. One more thread for each mapping
-takes what it has and hands it to the loop. Why this library: docs/decisions/0005-kafka-client.md.
+takes what it has and hands it to the loop, and does what the loop asks for: the consumer is used there alone, since a poll that
+waits keeps other threads out (confluent-kafka 2.16). Why this library: docs/decisions/0005-kafka-client.md.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,8 +26,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_POLL_S = 0.5
-"""How long it takes at most until the thread notices that it is to end."""
+_BUSY_POLL_S, _IDLE_POLL_S, _BUSY_S = 0.02, 0.5, 1.0
+"""How long a poll waits, and with it what the loop asks for: until a second after something happened, and later."""
 _AT_ONCE = 1000
 _REACH_S = 15.0
 """How long a cluster has to answer at all."""
@@ -48,9 +50,17 @@ _SETTINGS: Mapping[str, Any] = {
     "queued.max.messages.kbytes": 16_384,
     "fetch.message.max.bytes": 2 * 1024 * 1024,
     "socket.keepalive.enable": True,
-    "reconnect.backoff.max.ms": 5_000,
+    "reconnect.backoff.ms": 500,
+    "reconnect.backoff.max.ms": 10_000,
     "client.id": "lambda-provider",
 }
+
+
+class _Whisper:
+    """Where librdkafka logs: what matters of it comes as errors, too, and a broker that is away is told of several times a second."""
+
+    def log(self, level: int, *args: Any) -> None:
+        logger.debug(*args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +135,10 @@ class ConfluentClient:
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._stopping = threading.Event()
-        self._calls = concurrent.futures.ThreadPoolExecutor(2, "kafka")
+        self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._busy_until = 0.0
+        self._sending: concurrent.futures.ThreadPoolExecutor | None = None
         self._thread: threading.Thread | None = None
         self._consumer: Any = None
         self._producer: Any = None
@@ -145,7 +158,7 @@ class ConfluentClient:
     async def commit(self, positions: Mapping[Partition, int]) -> None:
         offsets = [self._library.TopicPartition(*partition, offset) for partition, offset in positions.items()]
         try:
-            answers = await self._call(lambda: self._consumer.commit(offsets=offsets, asynchronous=False))
+            answers = await self._order(lambda: self._consumer.commit(offsets=offsets, asynchronous=False))
         except (self._library.KafkaException, RuntimeError) as error:
             raise NotCommitted(str(error)) from error
         if failures := [answer.error for answer in answers if answer.error is not None]:
@@ -161,7 +174,7 @@ class ConfluentClient:
             return {partition: end for partition, end in found.items() if end >= 0}
 
         wanted = list(partitions)
-        return await self._call(ask)
+        return await self._order(ask)
 
     async def produce(self, topic: str, messages: Sequence[tuple[bytes | None, bytes]]) -> Exception | None:
         def send() -> Exception | None:
@@ -172,7 +185,9 @@ class ConfluentClient:
                     failures.append(self._library.KafkaException(error))
 
             if self._producer is None:
-                self._producer = self._library.Producer({**self._settings, "message.timeout.ms": 30_000}, logger=logger)
+                self._producer = self._library.Producer(
+                    {**self._settings, "message.timeout.ms": 30_000}, logger=_Whisper()
+                )
             try:
                 for key, value in messages:
                     self._producer.produce(topic, value=value, key=key, on_delivery=delivered)
@@ -182,25 +197,51 @@ class ConfluentClient:
                 failures.append(error)
             return failures[0] if failures else None
 
-        return await self._call(send)
+        if self._sending is None:
+            self._sending = concurrent.futures.ThreadPoolExecutor(1, "kafka-producer")
+        return await self._loop.run_in_executor(self._sending, send)
 
     async def close(self) -> None:
         self._stopping.set()
         if self._thread is not None:
             await asyncio.shield(self._ended)
-        self._calls.shutdown(wait=False)
+        if self._sending is not None:
+            self._sending.shutdown(wait=False)
 
-    async def _call(self, function: Callable[[], T]) -> T:
-        return await self._loop.run_in_executor(self._calls, function)
+    def _order(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Have the thread do something between two polls. RuntimeError if it has ended, or ends before."""
+        result: asyncio.Future[T] = self._loop.create_future()
+
+        def do() -> None:
+            try:
+                answer = function()
+            except Exception as error:  # noqa: BLE001  (who asked gets it)
+                self._tell(_settle, result, error)
+            else:
+                self._tell(_settle, result, None, answer)
+
+        if self._ended.done():
+            result.set_exception(RuntimeError("the consumer is closed"))
+        else:
+            self._orders.put(do)
+            self._waiting.add(result)
+            result.add_done_callback(self._waiting.discard)
+        return result
 
     def _on_partition(self, method: str, partition: Partition) -> None:
         def change() -> None:
-            # The partition may have gone, and the consumer may have been closed.
+            # The partition may have gone meanwhile.
             with contextlib.suppress(self._library.KafkaException, RuntimeError):
                 getattr(self._consumer, method)([self._library.TopicPartition(*partition)])
 
-        with contextlib.suppress(RuntimeError):
-            self._calls.submit(change)
+        if not self._ended.done():
+            self._orders.put(change)
+
+    def _finish(self) -> None:
+        """On the loop: the thread does nothing more."""
+        _settle(self._ended, None)
+        for result in list(self._waiting):
+            _settle(result, RuntimeError("the consumer is closed"))
 
     # In the thread
 
@@ -223,12 +264,12 @@ class ConfluentClient:
             if self._consumer is not None:
                 with contextlib.suppress(self._library.KafkaException, RuntimeError):
                     self._consumer.close()
-            self._tell(_settle, self._ended, None)
+            self._tell(self._finish)
 
     def _connect(self) -> Any:
         settings = {**_SETTINGS, **self._settings, "group.id": self._group, "error_cb": self._error}
         try:
-            return self._library.Consumer(settings, logger=logger)
+            return self._library.Consumer(settings, logger=_Whisper())
         except (self._library.KafkaException, ValueError, TypeError) as error:
             text = str(error)
             # What is wrong with a certificate or key is found out before anybody is connected to.
@@ -258,9 +299,11 @@ class ConfluentClient:
         return problem
 
     def _take(self) -> None:
-        first = self._consumer.poll(_POLL_S)
+        self._serve(0)
+        first = self._consumer.poll(_BUSY_POLL_S if time.monotonic() < self._busy_until else _IDLE_POLL_S)
         if first is None:
             return
+        self._busy_until = time.monotonic() + _BUSY_S
         records = []
         for message in (first, *self._consumer.consume(_AT_ONCE - 1, 0)):
             if (error := message.error()) is None:
@@ -271,6 +314,15 @@ class ConfluentClient:
                 logger.warning("group %s: %s", self._group, error)
         if records:
             self._tell(self._listener.arrived, records)
+
+    def _serve(self, seconds: float) -> None:
+        """Do what the loop has asked for, waiting so long for the first."""
+        with contextlib.suppress(queue.Empty):
+            order = self._orders.get(timeout=seconds) if seconds else self._orders.get_nowait()
+            while True:
+                self._busy_until = time.monotonic() + _BUSY_S
+                order()
+                order = self._orders.get_nowait()
 
     def _error(self, error: Any) -> None:
         """librdkafka tells of a trouble; it goes on by itself."""
@@ -319,8 +371,9 @@ class ConfluentClient:
         if self._stopping.is_set() or self._loop.is_closed():
             return
         done = asyncio.run_coroutine_threadsafe(self._listener.revoked(names), self._loop)
-        with contextlib.suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
-            done.result(_LET_GO_S)
+        until = time.monotonic() + _LET_GO_S
+        while not done.done() and time.monotonic() < until and not self._stopping.is_set():
+            self._serve(_BUSY_POLL_S)  # Their last positions among it.
 
     def _lost(self, consumer: Any, partitions: Sequence[Any]) -> None:
         """They are somebody else's already."""
@@ -340,11 +393,11 @@ class ConfluentClient:
             self._loop.call_soon_threadsafe(function, *args)
 
 
-def _settle(future: asyncio.Future[None], failure: Exception | None) -> None:
+def _settle(future: asyncio.Future[Any], failure: Exception | None, result: Any = None) -> None:
     if future.done():
         return
     if failure is None:
-        future.set_result(None)
+        future.set_result(result)
     else:
         future.set_exception(failure)
 

@@ -220,7 +220,7 @@ def problem_of(code: str, message: str) -> SourceProblem | None:
     """What an error of the client means for the mapping, None if it is none of its source. `code` is librdkafka's name."""
     if code in ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "UNSUPPORTED_SASL_MECHANISM"):
         return SourceProblem(message, reason=AUTHENTICATION_ERROR, result=SASL_PROBLEM)
-    if code == "_SSL":
+    if code == "_SSL" or (code == "_TRANSPORT" and "SSL alert" in message):
         ours = "verif" in message.lower() or "self-signed" in message.lower()
         return SourceProblem(message, reason=AUTHENTICATION_ERROR, result=SERVER_PROBLEM if ours else CLIENT_PROBLEM)
     if code in ("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED"):
