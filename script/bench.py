@@ -12,6 +12,9 @@ i   a streamed response: the time to its first byte, while the handler goes on
 j   messages of a queue a second, from a full queue to an empty one
 k   from sending a message to a queue at rest to its handler
 l   the share of a processor that 100 mappings at rest take
+m   records of a stream a second, from a mapping that is enabled to the last handler
+n   from putting a record into a stream at rest to its handler
+o   the share of a processor that 100 mappings of streams at rest take
 s   what a state directory costs: functions created, and events accepted, without one against with one
 t   many functions saved and loaded: seconds, MiB on disk and in memory
 """
@@ -40,6 +43,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import bench_state
+import bench_streams
 import boto3
 import uvloop
 from bench_event_sources import TELLS_WHEN, delays, idle_share, messages_a_second
@@ -350,6 +354,36 @@ def queues(runtime: str) -> None:
             row(f"l  100 mappings at rest, {name}", f"{share * 100:8.2f} %")
 
 
+def streams(runtime: str) -> None:
+    """Event source mappings of Kinesis."""
+    with gateway() as (port, _, pid):
+
+        def clients(service: str) -> object:
+            return boto3.client(
+                service, endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1",
+                aws_access_key_id="test", aws_secret_access_key="test",
+            )  # fmt: skip
+
+        def tells(its_port: int) -> str:
+            name = f"tells-{its_port}"
+            deploy(clients("lambda"), name, runtime, bench_streams.TELLS.replace('os.environ["PORT"]', str(its_port)))
+            return name
+
+        for size, factor, count in ((100, 1, 20_000), (100, 10, 20_000), (1, 1, 1_000), (1, 10, 1_000)):
+            found = bench_streams.records_a_second(clients, tells, count, size, factor)
+            row(f"m  records of a stream, batches of {size}, {factor} at once", f"{found:,.0f} /s")
+        times = bench_streams.delays(clients, tells, 200)
+        for name, share in (("p50", 0.5), ("p99", 0.99)):
+            row(f"n  from putting a record to its handler, {name}", ms(percentile(times, share)))
+        deploy(clients("lambda"), "echo", runtime)
+        connection = HTTPConnection("127.0.0.1", port)
+        connection.request("GET", "/_lambda/health")
+        services = json.load(connection.getresponse())["services"]
+        shares = bench_streams.idle_share(clients, "echo", [pid, services["moto"]["pid"]], 100, 20)
+        for name, share in zip(("gateway", "moto"), shares, strict=True):
+            row(f"o  100 mappings of streams at rest, {name}", f"{share * 100:8.2f} %")
+
+
 def many_functions(count: int, runtime: str) -> None:
     """f: the same calls at 10 functions and at `count`, on a gateway of their own."""
     with gateway() as (port, _, pid):
@@ -470,6 +504,7 @@ def main() -> None:
         row("e  gateway resident, after this run", f"{resident_mib(pid):8.1f} MiB")
     events(options.requests, python)
     queues(python)
+    streams(python)
     bench_state.costs(sys.modules[__name__], 300, options.rounds, python)
     if options.functions:
         many_functions(options.functions, python)

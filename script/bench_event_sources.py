@@ -108,12 +108,13 @@ def idle_share(
         Queue(clients, f"idle-{number}", function)
     pause = threading.Event()
     pause.wait(2)
-    before = [_processor_s(pid) for pid in pids]
+    before = [processor_s(pid) for pid in pids]
     pause.wait(seconds)
-    return [(_processor_s(pid) - start) / seconds for pid, start in zip(pids, before, strict=True)]
+    return [(processor_s(pid) - start) / seconds for pid, start in zip(pids, before, strict=True)]
 
 
-def _processor_s(pid: int) -> float:
+def processor_s(pid: int) -> float:
+    """What a process has used of a processor so far."""
     with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
