@@ -167,7 +167,7 @@ class ProcessExecutor:
         prepared = PreparedProcessVersion(
             version,
             variables=layout.variables(version.runtime, interpreter, places),
-            warnings=(warning,) if warning else (),
+            warnings=tuple(filter(None, (warning, programs.other_processor(version, interpreter)))),
             content=content,
             runtime_version=programs.runtime_version(version.runtime),
             interpreter=interpreter,

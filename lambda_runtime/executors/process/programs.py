@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,6 +73,19 @@ def command(
     same_loader = variables.get("LD_LIBRARY_PATH") == given["LD_LIBRARY_PATH"] and "LD_PRELOAD" not in variables
     follows = all(name in _FORK_SAFE or not name.startswith("PYTHON") for name in variables)
     return None if same_loader and follows else program
+
+
+def other_processor(version: FunctionVersion, interpreter: Interpreter | None) -> str:
+    """What is to be said of a function for another processor than this machine's; "" if nothing.
+
+    Programs of OS-only runtimes say it themselves: they cannot be executed.
+    """
+    machine = {"aarch64": "arm64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
+    if interpreter is None or version.architecture == machine:
+        return ""
+    return (
+        f"The function is for {version.architecture} and runs on {machine}: compiled parts of its code will not load."
+    )
 
 
 def runtime_version(runtime: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import shutil
 import sys
 import time
@@ -159,6 +160,17 @@ async def test_runtimes_that_cannot_run_are_refused(machine: Any) -> None:
         with pytest.raises(VersionFailed, match=f"{runtime} cannot run here") as failed:
             await machine.prepare(EVALUATE, runtime)
         assert failed.value.code == "InvalidRuntime"
+
+
+async def test_code_for_another_processor_runs_with_a_note(machine: Any) -> None:
+    mine = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    other = "x86_64" if mine == "arm64" else "arm64"
+    prepared = await machine.prepare(EVALUATE, OWN, architecture=other)
+    assert prepared.warnings == (
+        f"The function is for {other} and runs on {mine}: compiled parts of its code will not load.",
+    )
+    assert (await machine.prepare(EVALUATE, OWN, architecture=mine)).warnings == ()
+    assert (await machine.prepare({"bootstrap": ""}, "provided.al2023", architecture=other)).warnings == ()
 
 
 async def test_missing_version_warns_or_fails_as_configured(make_machine: Any) -> None:
