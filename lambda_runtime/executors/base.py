@@ -70,9 +70,10 @@ class Sandbox(Protocol):
     address: str
     """Where listeners inside (`sandbox.localdomain` for them) are reached from here."""
 
-    def admits(self, peer: tuple[str, int], local: tuple[str, int]) -> bool:
+    def admits(self, peer: tuple[str, int], local: tuple[str, int]) -> bool | None:
         """Whether a connection from `peer` to our Runtime API listener at `local` was made inside. Asked once a connection.
 
+        None when who made it has gone since, so that it cannot be told: nobody waits for an answer.
         An executor that gives every sandbox a network of its own, in which nobody else reaches the listener, says True.
         """
         ...

@@ -11,8 +11,8 @@ from lambda_runtime.runtime_api.connection import Router, RuntimeApiConnection
 _LOG = logging.getLogger(__name__)
 
 Address = tuple[str, int]
-Admits = Callable[[Address, Address], bool]
-"""Whether a connection from the first address to the second comes from inside of the environment."""
+Admits = Callable[[Address, Address], bool | None]
+"""Whether a connection from the first address to the second comes from inside of the environment; None if its maker has gone."""
 
 
 class RuntimeApiServer:
@@ -29,7 +29,7 @@ class RuntimeApiServer:
         self._connections: set[asyncio.Transport] = set()
         self._admits: Admits | None = None
         self._early: list[asyncio.Transport] = []
-        self._refused = 0
+        self._warned = False
 
     async def open(self, host: str) -> str:
         """Listen on a free port of `host`; returns `host:port`."""
@@ -72,10 +72,11 @@ class RuntimeApiServer:
         if transport.is_closing():
             return False
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        if self._admits is not None and peer is not None and self._admits(peer[:2], local[:2]):
+        admitted = self._admits(peer[:2], local[:2]) if self._admits is not None and peer is not None else None
+        if admitted:
             return True
-        self._refused += 1
-        if self._refused == 1:  # A function that tries all ports must not fill the log.
+        if admitted is False and not self._warned:
+            self._warned = True  # Once: a function that tries all ports must not fill the log.
             _LOG.warning(
                 "A connection to the Runtime API at %s:%s came from outside of its environment: refused", *local
             )

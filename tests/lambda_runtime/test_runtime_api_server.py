@@ -111,6 +111,15 @@ async def test_a_stranger_is_refused_before_anything_is_read(
     ], "once, however often it is tried"
 
 
+async def test_who_has_gone_before_it_was_asked_who_it_was_is_not_reported(
+    server: RuntimeApiServer, answers: Answers, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = await server.open("127.0.0.1")
+    server.admit(lambda peer, local: None)
+    assert await (await Client.connect(address)).status() == b""
+    assert not answers.asked and not caplog.records
+
+
 async def test_each_connection_is_checked(server: RuntimeApiServer) -> None:
     address = await server.open("127.0.0.1")
     verdicts = iter([True, False, True])

@@ -240,7 +240,11 @@ def _children(pid: int) -> list[int]:
 
 
 def _pid_one_level_down(pid: int) -> int | None:
-    for line in Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines():
+    try:
+        status = Path(f"/proc/{pid}/status").read_text("utf-8", "replace")
+    except OSError:
+        return None  # Another environment, which has ended meanwhile.
+    for line in status.splitlines():
         if line.startswith("NSpid:"):
             return int(line.split()[2])
     return None

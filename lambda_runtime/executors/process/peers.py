@@ -20,9 +20,11 @@ _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBxI")
 _PORTS = struct.Struct("!HH4s12x4s12x")
 _NO_COOKIE = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
+_STATE_OFFSET, _SYN_SENT, _LISTEN = _HEADER.size + 1, 2, 10
 _OWNER = struct.Struct("=II")
 _OWNER_OFFSET = _HEADER.size + 4 + 48 + 12
 """Of uid and inode in an answer: after the state of four bytes, the addresses, and three counters (linux/inet_diag.h)."""
+_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,10 @@ class Owner:
 
 
 def owner_of(peer: Address, local: Address) -> Owner | None:
-    """The owner of the socket at `peer` that is connected to `local`; None if there is none, or the machine does not tell."""
+    """The owner of the socket at `peer` that is connected to `local`; None if there is none any more.
+
+    Raises OSError when the machine does not tell.
+    """
     try:
         return _ask(peer, local)
     except OSError:
@@ -76,19 +81,19 @@ def _ask(peer: Address, local: Address) -> Owner | None:
         if number != 2:  # ENOENT: there is no such connection.
             raise OSError(number, os.strerror(number))
         return None
+    if answer[_STATE_OFFSET] in (_SYN_SENT, _LISTEN):
+        return None  # Of somebody who has the port now; the one who was accepted from there has gone.
     return Owner(*_OWNER.unpack_from(answer, _OWNER_OFFSET))
 
 
 def _look_up(peer: Address, local: Address) -> Owner | None:
     wanted = [_in_hex(peer), _in_hex(local)]
-    try:
+    for _ in range(_LOOKS):  # The kernel writes the table piece by piece, and may leave out what is in it all the time.
         with open("/proc/net/tcp", "rb") as file:  # noqa: PTH123
             for line in file:
                 fields = line.split()
                 if fields[1:3] == wanted:
-                    return Owner(int(fields[7]), int(fields[9]))
-    except OSError:
-        return None
+                    return None if int(fields[3], 16) == _SYN_SENT else Owner(int(fields[7]), int(fields[9]))
     return None
 
 

@@ -19,6 +19,8 @@ from lambda_runtime.executors.process.peers import Address, holds, owner_of
 
 _PIPE_BYTES = 256 * 1024
 _READ_BYTES = 64 * 1024
+_LOOKS = 3
+"""So often somebody is looked for among the processes of an environment before he is a stranger."""
 _HIGH_WATER = re.compile(rb"VmHWM:\s+(\d+) kB")
 
 
@@ -193,23 +195,29 @@ class ProcessSandbox:
             pass  # The process ended in between; what was seen before still holds.
         return min(-(-self._peak_kib // 1024), self._custody.memory_mib) or None
 
-    def admits(self, peer: Address, local: Address) -> bool:
-        """Whether a process of this environment made the connection.
+    def admits(self, peer: Address, local: Address) -> bool | None:
+        """Whether a process of this environment made the connection; None when nobody is at its other end any more.
 
         Known by its user where each environment has one, else by looking who has the socket open. Plain processes of one user
         could enter each other's memory as well, so among them nobody is kept out.
         """
         if not self._custody.isolated:
             return True
-        owner = owner_of(peer, local)
-        if owner is None:
-            return False
-        if self.host_id is not None:
-            return owner.uid == self.host_id
-        if self._root is None and not self._find_root():
-            return False
-        assert self._root is not None
-        return holds(family(self._root), owner.inode)
+        for _ in range(_LOOKS):
+            try:
+                owner = owner_of(peer, local)
+            except OSError:
+                return False
+            if owner is None:
+                return None
+            if self.host_id is not None:
+                return owner.uid == self.host_id or (None if owner.inode == 0 else False)
+            if owner.inode == 0:
+                return None
+            if (self._root is not None or self._find_root()) and holds(family(self._root or 0), owner.inode):
+                return True
+            # A list of children that changes while the kernel writes it may lack some that are there all the time (proc(5)).
+        return False
 
     def work_begins(self) -> None:
         """The function runs or is initialised: look at what it uses."""

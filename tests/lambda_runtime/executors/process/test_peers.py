@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -55,9 +56,34 @@ def test_who_has_a_socket_open(connection: Connection) -> None:
     assert not holds([2**22 + 1, os.getpid()], inode + 1_000_000)
 
 
+@pytest.mark.usefixtures("way")
 def test_a_socket_that_nobody_has_open_any_more_is_nobodys(connection: Connection) -> None:
     caller, called = connection
     peer, local = called.getpeername(), called.getsockname()
     caller.close()
     owner = owner_of(peer, local)
-    assert owner is None or not holds([os.getpid()], owner.inode)
+    assert owner is None or owner.inode == 0
+    assert not holds([os.getpid()], 0)
+
+
+@pytest.mark.usefixtures("way")
+def test_who_has_the_port_after_the_caller_is_not_who_called(connection: Connection) -> None:
+    caller, called = connection
+    peer, local = called.getpeername(), called.getsockname()
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    caller.close()  # With a reset, so that the port is free at once.
+    with socket.create_server(peer):
+        assert owner_of(peer, local) is None
+
+
+@pytest.mark.usefixtures("way")
+def test_who_is_about_to_connect_is_not_who_called() -> None:
+    """A port from which a connection was accepted may be in use by the next one, to a listener that accepts no more."""
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        first.connect(listener.getsockname())
+        second.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            second.connect(listener.getsockname())
+        assert owner_of(second.getsockname(), listener.getsockname()) is None
