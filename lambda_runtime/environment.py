@@ -131,6 +131,11 @@ class ExecutionEnvironment:
         self._waiting: RuntimeApiConnection | None = None
         self._work: Work | None = None
         self._stream: StreamedResponse | None = None
+        self._untold: tuple[Work, str, bytes] | None = None
+        """A failure that the runtime has reported and its caller does not know yet."""
+        # AWS's client for Java reports an exception before it logs it, and what a runtime writes belongs to an invocation until
+        # it asks for the next one. The others log first.
+        self._logs_after_failure = (self.version.runtime or "").startswith("java")
         self._counted: Series | None = None
         self._collecting: asyncio.Task[None] | None = None  # Held, because the loop holds tasks weakly.
         self._timer: asyncio.TimerHandle | None = None
@@ -219,6 +224,7 @@ class ExecutionEnvironment:
         """
         if self.state is State.STOPPED:
             return
+        self._tell_failure()
         self.state = State.STOPPED
         self._cancel_timer()
         self._waiting = None
@@ -256,8 +262,9 @@ class ExecutionEnvironment:
         """INIT or FINISHING -> READY; with work bound, straight on to BUSY."""
         if self.state is State.STOPPED:
             return  # Nothing comes any more. The connection is closed with the environment, as on AWS when a sandbox is reset.
-        if self.state is State.BUSY or self._waiting is not None:
+        if (self.state is State.BUSY and self._untold is None) or self._waiting is not None:
             raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
+        self._tell_failure()
         self._waiting = connection
         if self._extensions is not None:
             if self.state is State.FINISHING and (report := self._reporter.measure()) is not None:
@@ -320,7 +327,15 @@ class ExecutionEnvironment:
 
     def runtime_failed(self, request_id: bytes, body: bytes, error_type: str | None) -> None:
         work = self._running(request_id)
-        self._fail(work, error_type or "Runtime.Unknown", body)
+        self._untold = (work, error_type or "Runtime.Unknown", body)
+        if not self._logs_after_failure:
+            self._tell_failure()
+
+    def _tell_failure(self) -> None:
+        """BUSY -> FINISHING, if the runtime has said that the function failed and the caller does not know yet."""
+        if self._untold is not None:
+            failure, self._untold = self._untold, None
+            self._fail(*failure)
 
     def init_failed(self, body: bytes, error_type: str | None) -> None:
         if self.state not in (State.STARTING, State.INIT):
@@ -492,7 +507,7 @@ class ExecutionEnvironment:
             self._extensions.invoke(invocation, deadline_ms)
 
     def _running(self, request_id: bytes) -> Work:
-        if self.state is not State.BUSY or self._work is None or self._stream is not None:
+        if self.state is not State.BUSY or self._work is None or self._stream is not None or self._untold is not None:
             raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
         if self._work.invocation.request_id.encode() != request_id:
             raise Refused(400, "InvalidRequestID", "Invalid request ID")
@@ -583,6 +598,7 @@ class ExecutionEnvironment:
         self._report_later(work)
 
     def _timed_out(self) -> None:
+        self._tell_failure()
         work = self._work
         if work is None:
             return
@@ -620,6 +636,7 @@ class ExecutionEnvironment:
     def _exited(self, exited: asyncio.Future[ExitStatus]) -> None:
         if self.state is State.STOPPED or exited.cancelled():
             return
+        self._tell_failure()
         status = exited.result()
         reason = exit_reason(status)
         if self.state in (State.STARTING, State.INIT):
