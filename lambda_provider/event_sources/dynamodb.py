@@ -54,7 +54,8 @@ class DynamoDbSource(StreamSource):
         answer = client.get_records(ShardIterator=iterator, Limit=limit)
         found = answer["Records"]
         records = [self._record(record) for record in found if _is_since(record, start)]
-        return Read(records, answer.get("NextShardIterator"), len(found) >= limit)
+        # What it gives is bounded in bytes, too, and it does not say whether there is more.
+        return Read(records, answer.get("NextShardIterator"), bool(found))
 
     def info_time(self, moment: float) -> str:
         return seconds(moment)

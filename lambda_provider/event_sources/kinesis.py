@@ -62,7 +62,8 @@ class KinesisSource(StreamSource):
     def read(self, client: Any, shard_id: str, iterator: str, limit: int, start: Start) -> Read:
         answer = client.get_records(ShardIterator=iterator, Limit=limit)
         records = [self._record(record, shard_id) for record in answer["Records"]]
-        return Read(records, answer.get("NextShardIterator"), len(records) >= limit)
+        behind = len(records) >= limit or answer.get("MillisBehindLatest", 0) > 0
+        return Read(records, answer.get("NextShardIterator"), behind)
 
     def info_time(self, moment: float) -> str:
         return milliseconds(moment)

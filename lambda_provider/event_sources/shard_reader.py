@@ -28,8 +28,8 @@ _PLAIN_OVERHEAD_BYTES = len('{"Records":[]}')
 class Lane:
     """Processes the records of some keys of a shard, in their order: a batch at a time, after that before it. On the loop.
 
-    `looked` is the moment at which the reader last began a look that found nothing: a window that has ended is closed when
-    nothing that belongs to it can come any more.
+    `waiting_bytes` is what the records in `queue` have. `looked` is the moment at which the reader last began a look that found
+    nothing: a window that has ended is closed when nothing that belongs to it can come any more.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Lane:
         taken: Callable[[], None],
     ) -> None:
         self.queue: deque[StreamRecord] = deque()
+        self.waiting_bytes = 0
         self.changed = Alarm(stream.clock, None, None)
         self.ending = False
         self.looked = 0.0
@@ -48,6 +49,11 @@ class Lane:
         self._window = window
         self._taken = taken
         self._delivery = Delivery(stream, shard_id, window, done)
+
+    def add(self, record: StreamRecord) -> None:
+        """A record for this lane; `changed` is rung when there is no more of them for now."""
+        self.queue.append(record)
+        self.waiting_bytes += len(record.text or b"")
 
     async def run(self) -> None:
         """Process what comes, until the source stops, or all of a shard that has ended is processed."""
@@ -101,8 +107,10 @@ class Lane:
                 record = self.queue[0]
                 if window is not None and not window.covers(record.arrival):
                     return batch.records
-                if batch.offer(record, record.text or b""):
+                text = record.text or b""
+                if batch.offer(record, text):
                     self.queue.popleft()
+                    self.waiting_bytes -= len(text)
             self._taken()
             left_s = over - stream.clock.now()
             if batch.full or self.ending or stream.stopping or left_s <= 0:
@@ -232,6 +240,8 @@ class ShardReader:
         wanted = stream.settings.batch_size * stream.factor
         if all(lane.queue for lane in self._lanes) and sum(len(lane.queue) for lane in self._lanes) >= wanted:
             return 0
+        if sum(lane.waiting_bytes for lane in self._lanes) >= stream.payload_limit_bytes * stream.factor:
+            return 0
         if self._checkpoint.outstanding >= _READ_AHEAD + 2 * wanted:
             return 0  # A lane is far behind the others, and the position with it.
         return min(stream.most_records, max(wanted, _READ_AHEAD))
@@ -245,7 +255,7 @@ class ShardReader:
                 dropped += 1
                 self._checkpoint.skip(record.number)
             elif self._checkpoint.read(record.number, record.lane):
-                self._lanes[record.lane].queue.append(record)
+                self._lanes[record.lane].add(record)
         self._stream.count(counts.POLLED, len(read.records))
         self._stream.count(counts.FILTERED_OUT, dropped)
         if read.records:

@@ -47,7 +47,10 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a look at a shard gave. Without `next` the shard has ended, and there is nothing more."""
+    """What a look at a shard gave. Without `next` the shard has ended, and there is nothing more.
+
+    `full` tells that there is more now, or may be.
+    """
 
     records: Sequence[StreamRecord]
     next: str | None

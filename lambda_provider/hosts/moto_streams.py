@@ -7,6 +7,7 @@
   share a number, and functions that remember what they have seen would take one for the other.
 - A shard that has ended has no iterator behind its last record.
 - Consumers have the moment of their registration in their ARN.
+- A request gives 10 MB at most, and says that there is more.
 - Threads and speed: moto gives two records one number when they come at once, and goes through all records of a shard for each
   one that is put or read.
 """
@@ -21,6 +22,8 @@ from typing import Any
 
 from lambda_provider.hosts.services.patches import replace
 
+_ANSWER_BYTES = 10 * 1024 * 1024
+"""What GetRecords answers at most (kinesis/latest/APIReference/API_GetRecords.html)."""
 _WRITING = threading.RLock()
 """Held while a record is put and while shards change."""
 
@@ -37,9 +40,16 @@ class Records(dict[int, Any]):
         self.numbers.append(number)
 
     def behind(self, number: int, limit: int | None) -> list[Any]:
-        """The records that have a higher number."""
+        """The records that have a higher number, as many as an answer may have."""
         first = bisect.bisect_right(self.numbers, number)
-        return [self[each] for each in self.numbers[first : None if limit is None else first + limit]]
+        found: list[Any] = []
+        left = _ANSWER_BYTES
+        for each in self.numbers[first : None if limit is None else first + limit]:
+            left -= len(self[each].data) * 3 // 4
+            if found and left < 0:
+                break
+            found.append(self[each])
+        return found
 
 
 def install(report: Callable[..., None]) -> None:
@@ -91,8 +101,8 @@ def _get_from_shard(self: Any, last_sequence_id: str, limit: int | None) -> tupl
         newest = self.records[self.records.numbers[-1]] if self.records else None
     if not found or newest is None:
         return [], last, 0
-    behind_ms = int((newest.created_at - found[-1].created_at) * 1000)
-    return found, found[-1].sequence_number, max(0, behind_ms)
+    behind_ms = max(1, int((newest.created_at - found[-1].created_at) * 1000)) if found[-1] is not newest else 0
+    return found, found[-1].sequence_number, behind_ms
 
 
 def _last_number(self: Any) -> int:

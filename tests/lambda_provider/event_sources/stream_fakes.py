@@ -63,6 +63,7 @@ class FakeKinesis:
     exists: bool = True
     shards: dict[str, FakeShard] = field(default_factory=dict)
     reads: int = 0
+    most: int = 10_000
     failures: list[str] = field(default_factory=list)
     number: int = 0
 
@@ -127,9 +128,9 @@ class FakeKinesis:
             raise client_error(self.failures.pop(0))
         id_, _, place = ShardIterator.partition("|")
         shard = self.shards[id_]
-        found = shard.records[int(place) : int(place) + Limit]
+        found = shard.records[int(place) : int(place) + min(Limit, self.most)]
         after = int(place) + len(found)
-        answer: dict[str, Any] = {"Records": found, "MillisBehindLatest": 0}
+        answer: dict[str, Any] = {"Records": found, "MillisBehindLatest": int(after < len(shard.records))}
         if shard.open or after < len(shard.records):
             answer["NextShardIterator"] = f"{id_}|{after}"
         return answer

@@ -238,6 +238,24 @@ async def test_filters_look_into_the_data() -> None:
     assert world.positions_.get(stream_mapping().name, "shardId-000000000000") == {"after": "4"}
 
 
+async def test_no_more_is_read_ahead_than_lanes_can_hold() -> None:
+    function = Function()
+    gate = function.gates["a"] = asyncio.Event()
+    world = StreamWorld(function)
+    world.kinesis.most = 2
+    sent = [world.put("a", "x" * 700) for _ in range(40)]
+    source = world.source(stream_mapping(batch_size=2), payload_limit_bytes=5_000)
+    run = asyncio.ensure_future(source.run())
+    await world.rest()
+    assert function.batches == [sent[:2]]
+    assert world.kinesis.reads <= 5
+    gate.set()
+    await world.until(lambda: sum(map(len, function.batches)) == 40)
+    source.stop()
+    await world.until(run.done)
+    assert [number for batch in function.batches for number in batch] == sent
+
+
 # Batches that fail
 
 

@@ -152,6 +152,24 @@ def test_iterators_begin_where_they_say() -> None:
     assert result == [["b", "c"], ["a", "b", "c"], ["b", "c"], ["a", "b", "c"], [], ["a", "b"]]
 
 
+def test_answer_is_bounded_and_says_that_there_is_more() -> None:
+    result = run(
+        """
+        create_stream()
+        for number in range(12):
+            kinesis.put_record(None, "s", str(number), "", "A" * 4 * 1024 * 1024 if number < 11 else "AAAA")
+        iterator = kinesis.get_shard_iterator(None, "s", "shardId-000000000000", "TRIM_HORIZON", None, None)
+        result = []
+        while True:
+            iterator, records, behind_ms = kinesis.get_records(None, iterator, 100)
+            result.append((len(records), behind_ms > 0))
+            if not behind_ms:
+                break
+        """
+    )
+    assert result == [[3, True], [3, True], [3, True], [3, False]]
+
+
 def test_threads_get_numbers_of_their_own() -> None:
     result = run(
         """
