@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from lambda_provider.event_sources import counts
 from lambda_provider.event_sources.extras import library
-from lambda_provider.event_sources.kafka_client import ConfluentClient, KafkaClient, Listener, NotCommitted, Start
+from lambda_provider.event_sources.kafka_client import ConfluentClient, KafkaClient, NotCommitted, Start
 from lambda_provider.event_sources.kafka_cluster import Cluster, cluster_of
 from lambda_provider.event_sources.kafka_failures import TOPIC, GivenUp, messages, parcel
 from lambda_provider.event_sources.kafka_partition import PartitionWorker
@@ -32,9 +32,6 @@ MOST_POLLERS = 200
 COMMIT_ATTEMPTS = 3
 """After so many a position waits for the next batch; if there is none, whoever has the partition next gets records again."""
 _UNBOUNDED = 1_000_000
-
-Connect = Callable[[EventSource, Cluster, str, Sequence[str], Start, Listener], KafkaClient]
-
 
 class KafkaTopicSource(EventSource):
     """One mapping of a topic, of both kinds.
@@ -91,12 +88,16 @@ class KafkaTopicSource(EventSource):
                 "share groups (ConsumptionMode Queue) are not read here; use a mapping with ConsumptionMode Stream",
                 reason="ESM_CONFIG_NOT_VALID: share groups (ConsumptionMode Queue) are not read here",
             )
-        cluster = await cluster_of(self)
+        cluster = await self.cluster()
         self.writer = EventWriter(self.mapping.event_source_arn, cluster.bootstrap_servers)
         start = Start(self.settings.starting_position or "TRIM_HORIZON", self.settings.starting_timestamp)
         group = self._consumption.consumer_group_id or self.mapping.name
         self._client = await self.connect(cluster, group, self.settings.topics or (), start)
         return self._client
+
+    async def cluster(self) -> Cluster:
+        """Where the topic is. Raises SourceProblem."""
+        return await cluster_of(self)
 
     async def connect(self, cluster: Cluster, group: str, topics: Sequence[str], start: Start) -> KafkaClient:
         """A client of the library that is installed. Raises SourceProblem."""

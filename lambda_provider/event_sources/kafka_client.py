@@ -57,7 +57,7 @@ _SETTINGS: Mapping[str, Any] = {
 
 
 class _Whisper:
-    """Where librdkafka logs: what matters of it comes as errors, too, and a broker that is away is told of several times a second."""
+    """Where librdkafka logs: what matters comes as errors, too, and of a broker that is away it tells several times a second."""
 
     def log(self, level: int, *args: Any) -> None:
         logger.debug(*args)

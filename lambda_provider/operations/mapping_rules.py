@@ -68,7 +68,7 @@ def check_settings(kind: SourceKind, event_source_arn: str | None, settings: Map
     if kind is SQS:
         _check_batching(event_source_arn or "", settings)
     if settings.on_failure:
-        _check_destination(kind, settings.on_failure)
+        _check_destination(kind, settings)
     if settings.max_record_age_s is not None and 0 <= settings.max_record_age_s < _MINIMUM_RECORD_AGE_S:
         raise _invalid(f"MaximumRecordAgeInSeconds must be -1 or at least {_MINIMUM_RECORD_AGE_S}.")
     _check_accesses(kind, settings.access or ())
@@ -112,7 +112,11 @@ def _check_batching(queue_arn: str, settings: MappingSettings) -> None:
         )
 
 
-def _check_destination(kind: SourceKind, destination: str) -> None:
+def _check_destination(kind: SourceKind, settings: MappingSettings) -> None:
+    """A topic that takes its own failures would run for ever (kafka-on-failure-destination.html, "No recursion")."""
+    destination = settings.on_failure or ""
+    if destination in {f"kafka://{topic}" for topic in settings.topics or ()}:
+        raise _invalid("The on-failure destination topic cannot be one of the source topics.")
     fits = _DESTINATION.fullmatch(destination)
     if not fits and "Topics" in kind.takes:
         fits = _KAFKA_DESTINATION.fullmatch(destination)

@@ -407,6 +407,7 @@ GROUP = {"Type": "VPC_SECURITY_GROUP", "URI": "security_group:sg-1"}
         ("kafka", {"SourceAccessConfigurations": [{"Type": "IAM_OAUTHBEARER_AUTH"}]}),
         ("kafka", {"SelfManagedKafkaEventSourceConfig": {"ConsumptionMode": "Queue"}, "StartingPosition": "LATEST"}),
         ("kafka", {"SelfManagedKafkaEventSourceConfig": {"ConsumptionMode": "Queue"}, "MaximumRetryAttempts": -1}),
+        ("kafka", {"DestinationConfig": {"OnFailure": {"Destination": "kafka://topic"}}}),
     ],
 )
 def test_values_that_do_not_go_together(create, source, members):
