@@ -110,7 +110,7 @@ class ExecutionEnvironment:
         self.initialization_type = initialization_type
         self.state = State.STARTING
         self.phase = ""
-        """`starting` or `finishing` while the owner counts it as such; the owner's to use."""
+        """`finishing` while the owner counts it as such; the owner's to use."""
         self.idle_since = 0.0
         self.max_response_bytes = config.max_response_bytes
         self.id = ""

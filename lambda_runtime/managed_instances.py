@@ -20,9 +20,9 @@ from lambda_runtime.failures import InitFailure
 from lambda_runtime.logs import LogSink
 from lambda_runtime.managed_environment import WORKERS_GRACE_S, ManagedEnvironment, Phase
 from lambda_runtime.metrics import Series
+from lambda_runtime.patience import LEAST_S
 from lambda_runtime.provisioned import ProvisionedEnvironments
 from lambda_runtime.types import FunctionVersion, InvocationResult
-from lambda_runtime.version_manager import FINISHING_GRACE_S
 from lambda_runtime.work import Work
 
 _ATTEMPTS = 3
@@ -120,7 +120,7 @@ class ManagedInstances:
                 return
         self._pending.append(work)
         self._grow(soon=True)
-        self._loop.call_later(FINISHING_GRACE_S, self._grow_for, work)
+        self._loop.call_later(LEAST_S, self._grow_for, work)
 
     def deliver_logs(self) -> None:
         """Hand over the log lines that are still collected."""

@@ -13,6 +13,7 @@ from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
 from lambda_runtime.failures import InitFailure
 from lambda_runtime.logs import LogSink
 from lambda_runtime.metrics import Series
+from lambda_runtime.patience import Patience
 from lambda_runtime.provisioned import INITIALIZATION_TYPE, ProvisionedEnvironments
 from lambda_runtime.scaling import FunctionScaling
 from lambda_runtime.snapstart import Snapshots, obstacle_of
@@ -21,9 +22,6 @@ from lambda_runtime.variables import SNAP_START
 from lambda_runtime.work import Work
 
 ON_DEMAND = "on-demand"
-FINISHING_GRACE_S = 0.02
-"""How long an invocation waits for an environment that has just answered and will ask for the next one in a moment. A caller
-that invokes one after the other would else start a second environment, because its next request can be here first."""
 
 
 class VersionManager:
@@ -71,7 +69,9 @@ class VersionManager:
         self._loop = asyncio.get_running_loop()
         self._idle: list[ExecutionEnvironment] = []
         self._pending: deque[Work] = deque()
-        self._starting = 0
+        self._patience = Patience()
+        self._begun: dict[ExecutionEnvironment, float] = {}
+        """Since when those start that any work may have."""
         self._finishing = 0
         self._draining = False
         self._drained = False
@@ -99,7 +99,7 @@ class VersionManager:
     def require_room(self, tenant_id: str | None) -> None:
         """Raise Throttled if the work would need an environment that cannot be started now."""
         pool = self if tenant_id is None else self._tenants.get(tenant_id)
-        if pool is None or (not pool._idle and len(pool._pending) >= pool._starting + pool._finishing):
+        if pool is None or (not pool._idle and len(pool._pending) >= len(pool._begun) + pool._finishing):
             self._scaling.require_room(for_tenant=tenant_id is not None)
 
     def submit(self, work: Work) -> None:
@@ -110,10 +110,10 @@ class VersionManager:
                 environment.assign(work)
                 return
         self._pending.append(work)
-        if len(self._pending) <= self._starting:
+        if len(self._pending) <= len(self._begun):
             return
-        if len(self._pending) - self._starting <= self._finishing:
-            self._loop.call_later(FINISHING_GRACE_S, self._start_for, work)
+        if len(self._pending) - len(self._begun) <= self._finishing:
+            self._patience.wait(work, self._waited_in_vain)
         else:
             self._start_missing(self._finishing)
 
@@ -170,6 +170,8 @@ class VersionManager:
     # --- what environments tell (EnvironmentOwner)
 
     def environment_ready(self, environment: ExecutionEnvironment) -> None:
+        if (begun := self._begun.get(environment)) is not None:
+            self._patience.learn(self._loop.time() - begun)
         self._left_phase(environment)
         if self._pending:
             environment.assign(self._pending.popleft())
@@ -196,7 +198,8 @@ class VersionManager:
             self._start_environment(self._pending.popleft())
 
     def environment_stopped(self, environment: ExecutionEnvironment) -> None:
-        self._left_phase(environment)
+        if self._left_phase(environment):
+            self._start_missing(self._finishing)  # Somebody may have waited for this one.
         if environment in self.environments:
             self.environments.discard(environment)
             self._scaling.stopped(for_tenant=self._tenant_id is not None)
@@ -206,21 +209,22 @@ class VersionManager:
 
     # --- inside
 
-    def _left_phase(self, environment: ExecutionEnvironment) -> None:
-        if environment.phase == "starting":
-            self._starting -= 1
-        elif environment.phase == "finishing":
-            self._finishing -= 1
+    def _left_phase(self, environment: ExecutionEnvironment) -> bool:
+        """Whether it had answered, and was to be ready in a moment."""
+        finishing = environment.phase == "finishing"
+        self._finishing -= finishing
+        self._begun.pop(environment, None)
         environment.phase = ""
+        return finishing
 
-    def _start_for(self, work: Work) -> None:
-        """The environment that was to be free in a moment was not, or somebody else got it."""
-        if not work.assigned:
-            self._start_missing()
+    def _waited_in_vain(self) -> None:
+        """An environment that was to be ready in a moment is not."""
+        if len(self._pending) > len(self._begun):
+            self._start_environment(None)
 
     def _start_missing(self, expected: int = 0) -> None:
         """Start what the waiting work needs beyond the environments that will be ready anyway."""
-        for _ in range(len(self._pending) - self._starting - expected):
+        for _ in range(len(self._pending) - len(self._begun) - expected):
             self._start_environment(None)
 
     def _new_provisioned(self, owner: EnvironmentOwner) -> ExecutionEnvironment:
@@ -266,8 +270,7 @@ class VersionManager:
         self.environments.add(environment)
         self._scaling.started(for_tenant=self._tenant_id is not None)
         if work is None:
-            environment.phase = "starting"
-            self._starting += 1
+            self._begun[environment] = self._loop.time()
         task = self._loop.create_task(self._run_start(environment, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
