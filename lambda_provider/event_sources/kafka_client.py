@@ -2,7 +2,7 @@
 
 librdkafka fetches, keeps the group's membership alive and reconnects in threads of its own. One more thread for each mapping
 takes what it has and hands it to the loop, and does what the loop asks for: the consumer is used there alone, since a poll that
-waits keeps other threads out (confluent-kafka 2.16). Why this library: docs/decisions/0005-kafka-client.md.
+waits keeps other threads out (confluent-kafka 2.16). Why this library: docs/decisions/0006-kafka-client.md.
 """
 
 from __future__ import annotations
