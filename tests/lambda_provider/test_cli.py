@@ -260,6 +260,26 @@ def test_without_a_gateway_commands_say_how_to_start_one(cli: Cli) -> None:
     assert "not a URL" in cli("status", "--endpoint-url", "nonsense").stderr
 
 
+def test_runtimes_install_says_what_it_needs(cli: Cli, tmp_path: Path) -> None:
+    nothing = {"PATH": str(tmp_path), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    refused = cli("runtimes", "install", "java", **nothing)
+    assert refused.returncode == 1
+    assert "there is no `mvn`" in refused.stderr
+    assert "LAMBDA_MAVEN_REPOSITORY=" in refused.stderr
+
+
+def test_doctor_tells_what_runs_each_runtime(cli: Cli) -> None:
+    report = json.loads(cli("doctor", "--json").stdout)["Executor process"]
+    told = {each["name"]: each for each in report}
+    assert {"python3.12", "nodejs24.x", "java21", "ruby3.4", "dotnet8", "provided.al2023"} <= set(told)
+    own = told[f"python3.{sys.version_info[1]}"]
+    assert own["available"]
+    assert f"python 3.{sys.version_info[1]}." in own["detail"] and "awslambdaric" in own["detail"]
+    for name, each in told.items():
+        if name.startswith(("python", "nodejs", "java", "ruby", "dotnet")) and not each["available"]:
+            assert "Install it" in each["detail"] or "runtimes install java" in each["detail"], each
+
+
 def test_doctor_tells_what_there_is_and_what_follows(cli: Cli) -> None:
     report = json.loads(cli("doctor", "--json").stdout)
     items = {item["name"]: item for group in report.values() for item in group}
@@ -284,6 +304,6 @@ def test_the_access_key_of_the_environment_may_be_the_account(
 
 def test_every_command_explains_itself(cli: Cli) -> None:
     commands = build_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr,index]
-    assert set(commands) == {"start", "invoke", "logs", "state", "status", "doctor"}
+    assert set(commands) == {"start", "invoke", "logs", "state", "status", "runtimes", "doctor"}
     for command in commands:
         assert cli(command, "--help").returncode == 0

@@ -33,7 +33,7 @@ def c_bootstrap() -> bytes:
 
 
 def rust_bootstrap() -> bytes:
-    """The function of `tests/functions/rust`, with AWS's client for Rust. The next test goes on with a build that took too long."""
+    """The function of `tests/functions/rust`, with AWS's client for Rust. The next test goes on with a slow build."""
     sources = SOURCES / "rust"
     content = b"\0".join(path.read_bytes() for path in sorted(sources.iterdir()))
     made = CACHE / f"rust-{hashlib.sha256(content).hexdigest()[:16]}"

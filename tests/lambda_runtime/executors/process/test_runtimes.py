@@ -16,6 +16,7 @@ import pytest
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import ExitStatus
 from lambda_runtime.executors.process.interpreters import Interpreters
+from tests.scenarios.compiled import jar, java_classes
 
 EVALUATE = "import os, sys\ndef handler(event, context):\n    return eval(event)\n"
 OWN = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -160,6 +161,25 @@ async def test_runtimes_that_cannot_run_are_refused(machine: Any) -> None:
         with pytest.raises(VersionFailed, match=f"{runtime} cannot run here") as failed:
             await machine.prepare(EVALUATE, runtime)
         assert failed.value.code == "InvalidRuntime"
+
+
+async def test_java_runs_with_jars_of_layers_on_every_machine(machine: Any) -> None:
+    classes = java_classes("rules")
+    layer = machine.archive({"java/lib/library.jar": jar(java_classes("library"))})
+    prepared = await machine.prepare(classes, "java17", handler="rules.Functions::use", layers=(layer,), memory_mib=256)
+    environment = await machine.start(prepared)
+    assert await environment.invoke({"a": "b"}) == '{"a":"b"}'
+    assert prepared.snapshot_obstacle == "only Python processes can be restored here"
+
+
+@pytest.mark.skipif(shutil.which("ruby") is None, reason="Ruby is not installed")
+async def test_ruby_runs_on_every_machine(machine: Any) -> None:
+    prepared = await machine.prepare(
+        {"f.rb": "def run(event:, context:) = [event, __FILE__]"}, "ruby3.4", handler="f.run"
+    )
+    environment = await machine.start(prepared)
+    event, file = await environment.invoke("ä")
+    assert (event, file) == ("ä", f"{prepared.places.code}/f.rb")
 
 
 async def test_code_for_another_processor_runs_with_a_note(machine: Any) -> None:
