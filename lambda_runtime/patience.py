@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from lambda_runtime.work import Work
 
-LEAST_S = 0.02
+LEAST_S = 0.05
 MOST_S = 1.0
 """A runtime that answers and then never asks for the next invocation holds nobody up for longer."""
 
@@ -49,7 +49,7 @@ class Patience:
         if work.assigned:
             return
         late_s = self._loop.time() - due
-        if due < latest and late_s > self.wait_s / 4:
+        if due < latest and late_s > self.wait_s / 16:
             self._wait(work, in_vain, latest + late_s)
         else:
             in_vain()
