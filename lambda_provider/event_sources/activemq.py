@@ -25,10 +25,8 @@ AT_ONCE = 5
 """Execution environments that AWS uses for a mapping (with-mq.html)."""
 REDELIVERIES = 6
 """maximumRedeliveries of the policy that AWS uses (services-mq-errors.html)."""
-MOST_PREFETCHED = 10_000
 
 _CONNECT_S = 10.0
-_SUBSCRIPTION = "1"
 _OF_STOMP = frozenset(
     {"ack", "content-length", "content-type", "correlation-id", "destination", "expires", "message-id", "persistent"}
     | {"priority", "receipt", "redelivered", "reply-to", "subscription", "timestamp", "transformation", "type"}
@@ -103,13 +101,18 @@ class ActiveMqConsumer:
         connection.connect(credentials.username, credentials.password, wait=True, with_connect_command=True)
         # The socket's time limit was for connecting; a queue may be silent for as long as it likes.
         connection.transport.socket.settimeout(None)
-        size = min(MOST_PREFETCHED, AT_ONCE * self._source.settings.batch_size)
-        connection.subscribe(
-            f"/queue/{self._queue}",
-            _SUBSCRIPTION,
-            ack="client-individual",
-            headers={"activemq.prefetchSize": str(size)},
-        )
+        # A consumer for each batch at once, of which the first gets what it has room for before the next one gets any: few
+        # messages make one batch, and the broker keeps the messages of a group to one consumer, whose order we keep.
+        for number in range(AT_ONCE):
+            connection.subscribe(
+                f"/queue/{self._queue}",
+                str(number),
+                ack="client-individual",
+                headers={
+                    "activemq.prefetchSize": str(self._source.settings.batch_size),
+                    "activemq.priority": str(AT_ONCE - number),
+                },
+            )
 
     def _listener(self, stomp: Any) -> Any:
         consumer = self
@@ -144,7 +147,7 @@ class ActiveMqConsumer:
 
     def _came(self, headers: Mapping[str, str], body: bytes) -> None:
         record = record_of(headers, body, int(self._source.clock.now() * 1000))
-        self._inbox.put(Message(headers["ack"], record, body, headers.get("JMSXGroupID")))
+        self._inbox.put(Message(headers["ack"], record, body, headers.get("subscription")))
 
     def _failed(self, text: str) -> None:
         if self._connection is not None:

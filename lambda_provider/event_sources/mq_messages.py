@@ -15,7 +15,8 @@ from lambda_provider.event_sources.source import SourceProblem
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message that the broker gave to us. `tag` is what it is acknowledged by; those of a `group` keep their order."""
+    """A message that the broker gave to us. `tag` is what it is acknowledged by; those of a `group` keep their order:
+    one batch with messages of it is with the function."""
 
     tag: Any
     record: Mapping[str, Any]
