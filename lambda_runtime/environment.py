@@ -247,7 +247,7 @@ class ExecutionEnvironment:
         self._reporter.drain()
         if self._sandbox is not None:
             self._sandbox.kill()
-        self._server.close()
+        self._server.close(self._sandbox.exited if self._sandbox is not None else None)
         self._reporter.close()
         self._log.deliver()
 

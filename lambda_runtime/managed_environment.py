@@ -372,7 +372,7 @@ class ManagedEnvironment:
         self._reporter.drain()
         if self._sandbox is not None:
             self._sandbox.kill()
-        self._server.close()
+        self._server.close(self._sandbox.exited if self._sandbox is not None else None)
         self._reporter.close()
 
     def _cancel_timer(self) -> None:

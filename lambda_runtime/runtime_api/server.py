@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from lambda_runtime.runtime_api.connection import Router, RuntimeApiConnection
 
@@ -46,14 +47,24 @@ class RuntimeApiServer:
             if self._check(transport):
                 transport.resume_reading()
 
-    def close(self) -> None:
-        """Stop listening and drop the connections. May be called twice."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+    def close(self, after: asyncio.Future[Any] | None = None) -> None:
+        """Drop the connections, let nobody in, and give up the port, now or `after` the sandbox's end. May be called twice.
+
+        What is inside may go on to try until it has ended, and whoever got the port meanwhile would hear it.
+        """
+        self._admits, self._warned = _nobody, True
         for transport in list(self._connections):
             transport.abort()
         self._connections.clear()
+        if after is None or after.done():
+            self._give_up_port()
+        else:
+            after.add_done_callback(self._give_up_port)
+
+    def _give_up_port(self, _: object = None) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def connected(self, transport: asyncio.Transport) -> None:
         """Somebody has connected; nothing was read yet."""
@@ -85,6 +96,10 @@ class RuntimeApiServer:
 
     def _accept(self) -> RuntimeApiConnection:
         return _TrackedConnection(self._router, self)
+
+
+def _nobody(peer: Address, local: Address) -> bool:
+    return False
 
 
 class _TrackedConnection(RuntimeApiConnection):

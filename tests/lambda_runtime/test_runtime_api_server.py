@@ -135,3 +135,18 @@ async def test_a_client_that_left_while_it_waited_is_forgotten(server: RuntimeAp
     other = await Client.connect(address)
     server.admit(lambda peer, local: True)
     assert await other.status() == b"200"
+
+
+async def test_the_port_is_kept_until_nobody_inside_can_try_it_any_more(
+    server: RuntimeApiServer, answers: Answers, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = await server.open("127.0.0.1")
+    server.admit(lambda peer, local: True)
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    server.close(ended)
+    assert await (await Client.connect(address)).status() == b""
+    assert not answers.asked and not caplog.records
+    ended.set_result(None)
+    await asyncio.sleep(0)
+    with pytest.raises(ConnectionRefusedError):
+        await Client.connect(address)
