@@ -181,7 +181,7 @@ def test_loading_it_takes_less_than_five_milliseconds() -> None:
     )
     took = [
         float(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout)
-        for _ in range(3)
+        for _ in range(5)
     ]
     assert min(took) < 0.005
 

@@ -119,20 +119,45 @@ class Resting:
         self.frozen.set()
 
 
-async def test_environments_are_frozen_in_their_order_and_only_if_they_still_rest() -> None:
-    freezer = Freezer(0.05)
+class ManualLoop:
+    """A loop's clock and timers, which a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[tuple[float, Callable[..., None], tuple[Any, ...]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[..., None], *arguments: Any) -> None:
+        self.timers.append((when, callback, arguments))
+
+    def advance_to(self, now: float) -> None:
+        while self.timers and self.timers[0][0] <= now:
+            self.now, callback, arguments = self.timers.pop(0)
+            callback(*arguments)
+        self.now = now
+
+
+def test_environments_are_frozen_in_their_order_and_only_if_they_still_rest() -> None:
+    loop, freezer = ManualLoop(), Freezer(5)
+    freezer._loop = loop  # type: ignore[assignment]
     first, second, third = Resting(), Resting(), Resting()
     freezer.rests(first)
     freezer.rests(second)
-    await asyncio.sleep(0.03)
+    loop.advance_to(3)
     freezer.rests(first)  # It has worked in between: its time begins anew.
     freezer.rests(third)
     freezer.ends(third)
-    async with asyncio.timeout(5):
-        await second.frozen.wait()
-        assert not first.frozen.is_set()
-        await first.frozen.wait()
+    loop.advance_to(4.9)
+    assert not second.frozen.is_set()
+    loop.advance_to(7.9)
+    assert second.frozen.is_set()
+    assert not first.frozen.is_set()
+    loop.advance_to(8)
+    assert first.frozen.is_set()
     assert not third.frozen.is_set()
+    assert not loop.timers
 
 
 async def test_without_a_limit_nobody_is_frozen() -> None:
