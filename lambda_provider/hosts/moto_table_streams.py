@@ -3,8 +3,8 @@
 - Reports (`moto_activity`): records that come, and streams that end.
 - Records: `eventVersion` 1.1, the table's region, and the size that AWS counts. A write that changes nothing makes none, an
   update that makes an item makes one (moto: two), and a transaction that fails makes none.
-- A stream that is disabled can be read to its end, while the table is written on and may get another stream; with moto writes
-  fail then, and iterators of the old stream give records of the new one.
+- A stream that is disabled, or whose table is deleted, can be read to its end, while the table is written on and may get another
+  stream; with moto writes fail then, and iterators of the old stream give records of the new one.
 - Iterators say where they are, and need no memory.
 """
 
@@ -131,8 +131,13 @@ def _gathered() -> Iterator[list[tuple[Any, Any, Any]]]:
 def _deleting(delete: Any, report: Callable[..., None]) -> Any:
     def delete_table(self: Any, name: str) -> Any:
         table = delete(self, name)
-        if table.stream_shard is not None:
-            report(table.stream_shard.stream_arn)
+        past = dict(getattr(table, "past_streams", {}))
+        if (shard := table.stream_shard) is not None:
+            shard.ended = True
+            past[shard.stream_arn] = shard
+        self.past_streams = {**getattr(self, "past_streams", {}), **past}
+        for arn in past:
+            report(arn)
         return table
 
     return delete_table
@@ -177,7 +182,7 @@ def _shard(self: Any, arn: str) -> Any:
     from moto.dynamodb.exceptions import ResourceNotFoundException
 
     table = self.dynamodb.tables.get(arn.split(":", 6)[5].split("/")[1])
-    streams = {**getattr(table, "past_streams", {})}
+    streams = {**getattr(self.dynamodb, "past_streams", {}), **getattr(table, "past_streams", {})}
     if table is not None and table.stream_shard is not None:
         streams[table.stream_shard.stream_arn] = table.stream_shard
     if arn not in streams:

@@ -302,16 +302,29 @@ def test_stream_that_was_disabled_is_read_to_its_end_and_another_begins() -> Non
     assert result == [[["x"], True], [["y"], False], [["DISABLED", "NEW_IMAGE"], ["ENABLED", "KEYS_ONLY"]]]
 
 
-def test_stream_of_a_table_that_was_deleted_is_not_there() -> None:
+def test_stream_of_a_table_that_was_deleted_is_read_to_its_end() -> None:
     result = run(
         """
         table = create_table()
         arn = table.stream_shard.stream_arn
+        write({"id": {"S": "x"}})
         dynamodb.delete_table("t")
-        try:
-            streams.describe_stream(arn)
-        except Exception as error:
-            result = [type(error).__name__, len(reports)]
+        other = create_table()
+        records, ended = changes(arn)
+        result = [len(records), ended, changes(other.stream_shard.stream_arn)]
         """
     )
-    assert result == ["ResourceNotFoundException", 1]
+    assert result == [1, True, [[], False]]
+
+
+def test_stream_that_never_was_is_not_there() -> None:
+    result = run(
+        """
+        table = create_table()
+        try:
+            streams.describe_stream(table.stream_shard.stream_arn + "1")
+        except Exception as error:
+            result = type(error).__name__
+        """
+    )
+    assert result == "ResourceNotFoundException"
