@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from . import machine
+from .compiled import java_classes
 from .conftest import Functions
 from .http import health
 from .rendezvous import Rendezvous
@@ -128,6 +129,37 @@ def test_invocations_share_an_environment_up_to_its_concurrency(managed: Managed
         assert len({answer["process"] for answer in found}) == CONCURRENCY
         assert {answer["files"] for answer in found} == {CONCURRENCY}
     assert {(answer["type"], answer["concurrency"]) for answer in answers} == {("lambda-managed-instances", "3")}
+
+
+def test_java_runs_as_many_threads(instances: tuple[Any, Functions, str]) -> None:
+    running, functions, provider_arn = instances
+    config = {"CapacityProviderArn": provider_arn, "PerExecutionEnvironmentMaxConcurrency": CONCURRENCY}
+    functions.create(
+        "j",
+        java_classes("rules"),
+        Runtime="java25",
+        Handler="rules.Functions::meet",
+        MemorySize=2048,
+        Timeout=30,
+        CapacityProviderConfig={"LambdaManagedInstancesCapacityProviderConfig": config},
+    )
+    try:
+        functions.client.publish_version(FunctionName="j")
+        bounds = {"MinExecutionEnvironments": 1, "MaxExecutionEnvironments": 1}
+        functions.client.put_function_scaling_config(FunctionName="j", Qualifier="1", FunctionScalingConfig=bounds)
+        machine.eventually(lambda: health(running.port)["environments"] == 1, "an environment")
+        for _ in range(2):
+            with ThreadPoolExecutor(CONCURRENCY) as pool, Rendezvous() as place:
+                calls = [pool.submit(functions.invoke, "j", place.port, Qualifier="1") for _ in range(CONCURRENCY)]
+                place.await_guests(CONCURRENCY)
+                place.let_go()
+                outcomes = [call.result() for call in calls]
+            answers = [outcome.payload for outcome in outcomes]
+            assert {outcome.request_id for outcome in outcomes} == {answer["requestId"] for answer in answers}
+            assert len({answer["thread"] for answer in answers}) == CONCURRENCY
+            assert len({answer["process"] for answer in answers}) == 1, "threads of one virtual machine"
+    finally:
+        functions.client.delete_function(FunctionName="j")
 
 
 def test_bounds_hold_at_once_and_nothing_is_left(managed: Managed) -> None:
