@@ -51,7 +51,7 @@ class Cluster:
         # A secret without a name is for servers that know no users.
         if credentials is not None and credentials.username and not urlsplit(url).username:
             options = {"username": credentials.username, "password": credentials.password}
-        self._where = f"{urlsplit(url).hostname}:{urlsplit(url).port or 27017}"
+        self._where = urlsplit(url).netloc.rpartition("@")[2]
         try:
             self._client = self._pymongo.AsyncMongoClient(
                 url, serverSelectionTimeoutMS=_SELECT_MS, appname=f"lambda-{self._source.mapping.name}", **options

@@ -62,17 +62,17 @@ class RabbitMqConsumer:
 
     async def open(self) -> None:
         self._aiormq = await self._source.call(library, "aiormq", extra="mq")
-        try:
-            self._connection = await asyncio.wait_for(self._aiormq.connect(self._url()), _CONNECT_S)
-            self._channel = await self._connection.channel(publisher_confirms=False)
-            self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
-            for closing in (self._connection.closing, self._channel.closing):
-                closing.add_done_callback(self._closed)
-            prefetched = min(MOST_UNACKNOWLEDGED, 2 * self._source.settings.batch_size)
-            await self._channel.basic_qos(prefetch_count=prefetched)
-        except (self._aiormq.AMQPError, OSError, TimeoutError) as error:
-            raise self._problem(error) from error
+        await self._do(self._connect(), _CONNECT_S)
         await self.resume()
+
+    async def _connect(self) -> None:
+        self._connection = await self._aiormq.connect(self._url())
+        self._channel = await self._connection.channel(publisher_confirms=False)
+        self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
+        for closing in (self._connection.closing, self._channel.closing):
+            closing.add_done_callback(self._closed)
+        prefetched = min(MOST_UNACKNOWLEDGED, 2 * self._source.settings.batch_size)
+        await self._channel.basic_qos(prefetch_count=prefetched)
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
         done = {each.tag for each in messages}
@@ -101,19 +101,13 @@ class RabbitMqConsumer:
         await self._tell(self._channel.basic_nack(0, multiple=True, requeue=True))
 
     async def resume(self) -> None:
-        try:
-            self._consuming = True
-            await self._channel.basic_consume(self._queue, self._came, consumer_tag=self._tag)
-        except (self._aiormq.AMQPError, OSError) as error:
-            raise self._problem(error) from error
+        self._consuming = True
+        await self._do(self._channel.basic_consume(self._queue, self._came, consumer_tag=self._tag))
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
-                await asyncio.wait_for(connection.close(), _CLOSE_S)
-            except (self._aiormq.AMQPError, OSError, TimeoutError) as error:
-                logger.debug("%s: %r", self._source.mapping.name, error)
+            await self._tell(asyncio.wait_for(connection.close(), _CLOSE_S))
 
     # What the client tells us
 
@@ -135,9 +129,21 @@ class RabbitMqConsumer:
     async def _tell(self, frame: Awaitable[Any]) -> None:
         """Send something; without a connection the broker has taken back what it is about."""
         try:
-            await frame
-        except (self._aiormq.AMQPError, OSError) as error:
-            logger.info("mapping %s: %r", self._source.mapping.name, error)
+            await self._do(frame)
+        except SourceProblem as problem:
+            logger.info("mapping %s: %s", self._source.mapping.name, problem)
+
+    async def _do(self, work: Awaitable[Any], limit_s: float | None = None) -> None:
+        """Have the client do something. Raises SourceProblem."""
+        try:
+            await asyncio.wait_for(work, limit_s)
+        except (self._aiormq.AMQPError, OSError, RuntimeError, TimeoutError) as error:
+            raise self._problem(error) from error
+        except asyncio.CancelledError as error:
+            # The client cancels whoever waits for a connection that is lost; nobody has cancelled us then.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise self._problem(error) from None
 
     # Where
 

@@ -109,7 +109,7 @@ def test_batches_are_as_large_as_asked_and_keep_the_order(broker: RabbitMq, mapp
     mappings.connect(ARN, mappings.function(), Queues=[queue], BatchSize=10)
     batches = texts(mappings.events(3))
     assert [len(batch) for batch in batches] == [10, 10, 5]
-    assert sum(batches, []) == [str(number) for number in range(25)]
+    assert [each for batch in batches for each in batch] == [str(number) for number in range(25)]
     until(lambda: broker.waiting(queue), lambda count: count == 0)
 
 
