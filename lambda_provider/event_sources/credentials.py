@@ -48,8 +48,11 @@ async def secret_of(source: EventSource, type_: str) -> Mapping[str, Any] | None
     Read anew at each call, because secrets are rotated. Raises SourceProblem.
     """
     arn = next((each.uri for each in source.settings.access or () if each.type == type_), None)
-    if arn is None:
-        return None
+    return None if arn is None else await read_secret(source, arn)
+
+
+async def read_secret(source: EventSource, arn: str) -> Mapping[str, Any]:
+    """The secret of an ARN, an object of JSON. Raises SourceProblem."""
     try:
         client = await source.call(source.client, "secretsmanager")
         answer = await source.call(client.get_secret_value, SecretId=arn)

@@ -14,11 +14,14 @@ from typing import Any, ClassVar
 
 from lambda_provider.event_sources import counts
 from lambda_provider.event_sources.extras import library
-from lambda_provider.event_sources.kafka_client import ConfluentClient, KafkaClient, NotCommitted, Start
-from lambda_provider.event_sources.kafka_cluster import Cluster, cluster_of
+from lambda_provider.event_sources.kafka_client import KafkaClient, NotCommitted, Start
+from lambda_provider.event_sources.kafka_cluster import CONNECTION_PROBLEM, Cluster, cluster_of
+from lambda_provider.event_sources.kafka_confluent import ConfluentClient
+from lambda_provider.event_sources.kafka_decoding import Decoded, Decoder, schemas_of
 from lambda_provider.event_sources.kafka_failures import TOPIC, GivenUp, messages, parcel
 from lambda_provider.event_sources.kafka_partition import PartitionWorker
 from lambda_provider.event_sources.kafka_records import EventWriter, Partition, Record, matched, record_text
+from lambda_provider.event_sources.kafka_schemas import INVALID, RegistryProblem
 from lambda_provider.event_sources.responses import REPORT_BATCH_ITEM_FAILURES
 from lambda_provider.event_sources.source import OK, EventSource, SourceProblem, Surroundings, retry_delay_s
 from lambda_provider.model.event_source_mapping import EventSourceMapping, KafkaSource
@@ -32,6 +35,7 @@ MOST_POLLERS = 200
 COMMIT_ATTEMPTS = 3
 """After so many a position waits for the next batch; if there is none, whoever has the partition next gets records again."""
 _UNBOUNDED = 1_000_000
+
 
 class KafkaTopicSource(EventSource):
     """One mapping of a topic, of both kinds.
@@ -55,22 +59,33 @@ class KafkaTopicSource(EventSource):
         self._committed: dict[Partition, int] = {}
         self._to_commit: dict[Partition, int] = {}
         self._committing: asyncio.Task[None] | None = None
+        self._decoder: Decoder | None = None
+        self._decoder_full = False
+        self._full: set[Partition] = set()
+        """Partitions that have enough for now."""
+        self._paused: set[Partition] = set()
         self._trouble: str | None = None
         self._over = asyncio.Event()
         self._failure: Exception | None = None
 
     async def run(self) -> None:
         client = await self._connect()
+        loop = asyncio.get_running_loop()
         measuring = None
+        decoding = None if self._decoder is None else loop.create_task(self._decoder.run())
+        if decoding is not None:
+            decoding.add_done_callback(self._part_ended)
         try:
             await self._until_over(client.open())
             if not self._over.is_set():
                 self.report(OK)
-                measuring = asyncio.get_running_loop().create_task(self._measure(client))
+                measuring = loop.create_task(self._measure(client))
                 await self._over.wait()
+            if decoding is not None:
+                decoding.cancel()
             await self._let_go(list(self._workers))
         finally:
-            for task in (measuring, self._committing, *self._tasks.values()):
+            for task in (measuring, decoding, self._committing, *self._tasks.values()):
                 if task is not None:
                     task.cancel()
             await client.close()
@@ -92,6 +107,9 @@ class KafkaTopicSource(EventSource):
         self.writer = EventWriter(self.mapping.event_source_arn, cluster.bootstrap_servers)
         start = Start(self.settings.starting_position or "TRIM_HORIZON", self.settings.starting_timestamp)
         group = self._consumption.consumer_group_id or self.mapping.name
+        schemas = await schemas_of(self, self._consumption.schema_registry or {})
+        if schemas is not None:
+            self._decoder = Decoder(self, schemas, self._decoded, self._registry_trouble, self._flow_of_all)
         self._client = await self.connect(cluster, group, self.settings.topics or (), start)
         return self._client
 
@@ -126,7 +144,8 @@ class KafkaTopicSource(EventSource):
             self._committed[partition] = begin
             worker = self._workers[partition] = PartitionWorker(self, partition, begin)
             task = self._tasks[partition] = asyncio.get_running_loop().create_task(worker.run())
-            task.add_done_callback(lambda task: self._worker_ended(task))
+            task.add_done_callback(self._part_ended)
+            self._regulate(partition)
 
     async def revoked(self, partitions: Iterable[Partition]) -> None:
         """Listener: partitions go to another member, once what is in flight of them is committed."""
@@ -136,6 +155,13 @@ class KafkaTopicSource(EventSource):
         """Listener: records came."""
         self.count(counts.POLLED, len(records))
         self._trouble = None
+        if self._decoder is not None:
+            self._decoder.put(records)
+        else:
+            self._take(records)
+
+    def _take(self, records: Sequence[Record]) -> None:
+        """Give records to their partitions; for those that the filters leave out it is only told that they are there."""
         touched: dict[Partition, PartitionWorker] = {}
         dropped = 0
         for record in records:
@@ -149,6 +175,34 @@ class KafkaTopicSource(EventSource):
         self.count(counts.FILTERED_OUT, dropped)
         for worker in touched.values():
             worker.taken()
+
+    async def _decoded(self, decoded: Decoded) -> None:
+        """Records come from the schema registry, in order; those that do not fit it are given up."""
+        for came, record in decoded:
+            partition = (came.topic, came.partition)
+            if isinstance(record, Record):
+                self._take([record])
+            elif (worker := self._workers.get(partition)) is not None:
+                logger.warning("mapping %s: offset %d of %s-%d: %s", self.mapping.name, came.offset, *partition, record)
+                text = record_text(came)
+                event = self.writer.event(partition, [text])
+                await self.give_up(
+                    GivenUp(
+                        partition=partition,
+                        records=[came],
+                        event=event,
+                        texts=[text],
+                        condition=INVALID,
+                        invokes=0,
+                        result=None,
+                    )
+                )
+                worker.take(came, None)
+                worker.taken()
+
+    def _registry_trouble(self, problem: RegistryProblem) -> None:
+        self.count("SchemaRegistryErrorCount")
+        self.troubled(SourceProblem(str(problem), result=CONNECTION_PROBLEM))
 
     def troubled(self, problem: SourceProblem) -> None:
         """Listener: the cluster is out of reach, for now."""
@@ -176,8 +230,20 @@ class KafkaTopicSource(EventSource):
 
     def flow(self, partition: Partition, wanted: bool) -> None:
         """Have more of a partition fetched, or not for now."""
-        if self._client is not None:
-            (self._client.resume if wanted else self._client.pause)(partition)
+        (self._full.discard if wanted else self._full.add)(partition)
+        self._regulate(partition)
+
+    def _flow_of_all(self, wanted: bool) -> None:
+        self._decoder_full = not wanted
+        for partition in self._workers:
+            self._regulate(partition)
+
+    def _regulate(self, partition: Partition) -> None:
+        paused = self._decoder_full or partition in self._full
+        if self._client is None or paused == (partition in self._paused):
+            return
+        (self._paused.add if paused else self._paused.discard)(partition)
+        (self._client.pause if paused else self._client.resume)(partition)
 
     async def give_up(self, given_up: GivenUp) -> None:
         """Deliver records that are not tried again; what cannot be delivered is lost, as on AWS, and counted."""
@@ -225,12 +291,14 @@ class KafkaTopicSource(EventSource):
         names = [name for name in partitions if name in self._workers]
         for name in names:
             self._workers.pop(name).stop()
+            self._full.discard(name)
+            self._paused.discard(name)
         if tasks := [self._tasks.pop(name) for name in names]:
             await asyncio.wait(tasks)
         if self._committing is not None:
             await asyncio.wait({self._committing})
 
-    def _worker_ended(self, task: asyncio.Task[None]) -> None:
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.failed(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 

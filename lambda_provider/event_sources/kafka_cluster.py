@@ -140,7 +140,38 @@ async def _sasl(source: EventSource, accesses: Mapping[str, str | None]) -> dict
 
 async def _oauth(source: EventSource, accesses: Mapping[str, str | None]) -> dict[str, Any]:
     """Tokens by the grant `client_credentials` (RFC 6749, 4.4)."""
-    secret = await secret_of(source, "OAUTHBEARER_AUTH") or {}
+    client = token_client(await secret_of(source, "OAUTHBEARER_AUTH") or {})
+    form = {name: uri for name, type_ in _FORM.items() if (uri := accesses.get(type_))}
+    extensions = {name: uri for type_, name in _EXTENSIONS.items() if (uri := accesses.get(type_))}
+
+    def token(_: str) -> tuple[str, float, str, dict[str, str]]:
+        """What librdkafka calls, in a thread of its own, whenever a token is about to expire."""
+        text, expires = client.token(**form)
+        return text, expires, client.id, extensions
+
+    return {"sasl.mechanism": "OAUTHBEARER", "oauth_cb": token}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClient:
+    """A client of an OAuth server, whose secret is not shown."""
+
+    id: str
+    secret: str = field(repr=False)
+    endpoint: str
+
+    def token(self, **form: str) -> tuple[str, float]:
+        """An access token, and when it expires, in seconds since the epoch. Blocks. Raises OSError and ValueError."""
+        basic = base64.b64encode(f"{self.id}:{self.secret}".encode()).decode()
+        body = urllib.parse.urlencode({"grant_type": "client_credentials", **form}).encode()
+        request = urllib.request.Request(self.endpoint, body, {"Authorization": f"Basic {basic}"})
+        with urllib.request.urlopen(request, timeout=_TOKEN_S) as answer:
+            document = json.load(answer)
+        return str(document["access_token"]), time.time() + float(document.get("expires_in", 300))
+
+
+def token_client(secret: Mapping[str, Any]) -> TokenClient:
+    """The client that a secret of OAUTHBEARER_AUTH describes. Raises SourceProblem."""
     values = [next((secret[name] for name in names if name in secret), None) for names in _OAUTH_MEMBERS]
     if not all(isinstance(value, str) for value in values):
         raise SourceProblem(
@@ -148,27 +179,7 @@ async def _oauth(source: EventSource, accesses: Mapping[str, str | None]) -> dic
             reason=AUTHENTICATION_ERROR,
             result=SASL_PROBLEM,
         )
-    client_id, client_secret, endpoint = values
-    form = {"grant_type": "client_credentials"}
-    form |= {name: uri for name, type_ in _FORM.items() if (uri := accesses.get(type_))}
-    extensions = {name: uri for type_, name in _EXTENSIONS.items() if (uri := accesses.get(type_))}
-    basic = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
-
-    def token(_: str) -> tuple[str, float, str, dict[str, str]]:
-        """What the client calls, in a thread of its own, whenever a token is about to expire."""
-        request = urllib.request.Request(
-            str(endpoint), urllib.parse.urlencode(form).encode(), {"Authorization": f"Basic {basic}"}
-        )
-        with urllib.request.urlopen(request, timeout=_TOKEN_S) as answer:
-            document = json.load(answer)
-        return (
-            document["access_token"],
-            time.time() + float(document.get("expires_in", 300)),
-            str(client_id),
-            extensions,
-        )
-
-    return {"sasl.mechanism": "OAUTHBEARER", "oauth_cb": token}
+    return TokenClient(*map(str, values))
 
 
 async def _tls(source: EventSource) -> dict[str, Any]:

@@ -66,16 +66,23 @@ class Broker:
             capture_output=True,
         )
         self._log = (folder / "log").open("wb")
-        command = [*java[:-2], "-Xms64m", "-Xmx256m", *java[-2:], "kafka.Kafka", str(properties)]
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT)
+        self._command = [*java[:-2], "-Xms64m", "-Xmx256m", *java[-2:], "kafka.Kafka", str(properties)]
+        self._folder = folder
+        self.start()
+
+    def start(self) -> None:
+        """Start it (again), and return when it answers."""
+        if self._log.closed:
+            self._log = (self._folder / "log").open("ab")
+        self._process = subprocess.Popen(self._command, stdout=self._log, stderr=subprocess.STDOUT)
         try:
-            self._wait(folder / "log")
+            self._wait(self._folder / "log")
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Kill it: nothing of it is wanted."""
+        """Kill it; what it has acknowledged is on disk."""
         self._process.kill()
         self._process.wait()
         self._log.close()

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.lambda_provider.event_sources.schema_registry import SchemaRegistry, marked
+
 from ..conftest import client_for, short_name, start_gateway, stop_gateway, zip_of
 from .conftest import Functions
 from .kafka_broker import PASSWORD, USER, Broker, why_not
@@ -453,3 +455,73 @@ def test_a_killed_gateway_goes_on_where_it_was(broker: Broker, tmp_path: Path) -
             assert values_of(witness.until(lambda heard: len(values_of(heard)) > 2)) == ["a", "b", "c"]
         finally:
             stop_gateway(gateway)
+
+
+def test_another_member_of_the_group_takes_partitions_and_nothing_is_lost(broker: Broker, mappings: Mappings) -> None:
+    from confluent_kafka import Consumer
+
+    topic, group = broker.topic(short_name("topic"), 2), short_name("group")
+    mappings.connect(topic, mappings.function(), SelfManagedKafkaEventSourceConfig={"ConsumerGroupId": group})
+    broker.send(topic, ["0"], partition=0)
+    broker.send(topic, ["1"], partition=1)
+    mappings.witness.until(lambda heard: len(values_of(heard)) == 2)
+    other = Consumer({"bootstrap.servers": broker.plain, "group.id": group, "enable.auto.commit": False})
+    other.subscribe([topic])
+    until(lambda: other.poll(0.2) or other.assignment(), bool)
+    [theirs] = other.assignment()
+    assert other.committed([theirs], timeout=10)[0].offset == 1, "what was in flight is committed before they get it"
+
+    for partition in (0, 1):
+        broker.send(topic, [f"while away {partition}"], partition=partition)
+    ours = f"while away {1 - theirs.partition}"
+    assert values_of(mappings.witness.until(lambda heard: len(values_of(heard)) > 2))[2:] == [ours]
+    other.close()  # It has committed nothing: what it had comes to the function.
+
+    heard = mappings.witness.until(lambda heard: len(values_of(heard)) >= 4)
+    assert sorted(values_of(heard)) == ["0", "1", "while away 0", "while away 1"]
+
+
+def test_records_are_validated_with_a_schema_registry(broker: Broker, mappings: Mappings) -> None:
+    topic, failures = broker.topic(short_name("topic")), broker.topic(short_name("failures"))
+    schema = {"type": "record", "name": "Order", "fields": [{"name": "id", "type": "long"}]}
+    with SchemaRegistry() as registry:
+        registry.schemas[1] = {"schema": json.dumps(schema)}
+        broker.send(topic, [marked(1, b"\x04"), b"no mark", marked(1, b"\x06")])
+
+        mappings.connect(
+            topic,
+            mappings.function(),
+            DestinationConfig={"OnFailure": {"Destination": f"kafka://{failures}"}},
+            ProvisionedPollerConfig={"MinimumPollers": 1, "MaximumPollers": 1},
+            SelfManagedKafkaEventSourceConfig={
+                "SchemaRegistryConfig": {
+                    "SchemaRegistryURI": registry.url,
+                    "EventRecordFormat": "JSON",
+                    "SchemaValidationConfigs": [{"Attribute": "VALUE"}],
+                }
+            },
+        )
+
+        heard = mappings.witness.until(lambda heard: len(values_of(heard)) >= 2)
+        [message] = broker.read(failures, 1)
+    assert values_of(heard) == ['{"id":2}', '{"id":3}']
+    [record, *_] = json.loads(heard[0])["records"][f"{topic}-0"]
+    assert record["valueSchemaMetadata"] == {"dataFormat": "AVRO", "schemaId": "1"}
+    [record] = json.loads(message.value())["payload"]["records"][f"{topic}-0"]
+    assert base64.b64decode(record["value"]) == b"no mark"
+
+
+def test_a_broker_that_was_away_is_read_on(broker: Broker, mappings: Mappings) -> None:
+    topic = broker.topic(short_name("topic"))
+    uuid = mappings.connect(topic, mappings.function())
+    broker.send(topic, ["before"])
+    mappings.witness.until(len)
+    broker.until_position(uuid, topic, 1)
+
+    broker.stop()
+    mappings.until(uuid, lambda mapping: mapping["LastProcessingResult"].startswith("PROBLEM: Connection error."))
+    broker.start()
+    broker.send(topic, ["after"])
+
+    assert values_of(mappings.witness.until(lambda heard: len(values_of(heard)) >= 2)) == ["before", "after"]
+    mappings.until(uuid, lambda mapping: mapping["LastProcessingResult"] == "OK")

@@ -1,0 +1,360 @@
+"""A member of a consumer group, by Confluent's client; the only module that knows that library.
+
+librdkafka fetches, keeps the group's membership alive and reconnects in threads of its own. One more thread for each mapping
+takes what it has and hands it to the loop, and does what the loop asks for: the consumer is used there alone, since a poll that
+waits keeps other threads out (confluent-kafka 2.16). Why this library: docs/decisions/0006-kafka-client.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from lambda_provider.event_sources.kafka_client import Listener, NotCommitted, Start
+from lambda_provider.event_sources.kafka_cluster import CERTIFICATE_PROBLEM, Cluster, problem_of
+from lambda_provider.event_sources.kafka_records import CREATE_TIME, LOG_APPEND_TIME, Partition, Record
+from lambda_provider.event_sources.source import AUTHENTICATION_ERROR, AUTHORIZATION_ERROR, SourceProblem
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_BUSY_POLL_S, _IDLE_POLL_S, _BUSY_S = 0.02, 0.5, 1.0
+"""How long a poll waits, and with it what the loop asks for: until a second after something happened, and later."""
+_AT_ONCE = 1000
+_REACH_S = 15.0
+"""How long a cluster has to answer at all."""
+_LET_GO_S = 30.0
+"""How long partitions that go to another member wait for what is in flight."""
+
+_LASTING = frozenset({AUTHENTICATION_ERROR, AUTHORIZATION_ERROR})
+"""What trying again at once does not help against."""
+
+_SETTINGS: Mapping[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "allow.auto.create.topics": False,
+    "isolation.level": "read_committed",
+    # A gateway that was killed leaves its partitions behind for so long.
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 2_500,
+    "topic.metadata.refresh.interval.ms": 30_000,
+    "queued.max.messages.kbytes": 16_384,
+    "fetch.message.max.bytes": 2 * 1024 * 1024,
+    "socket.keepalive.enable": True,
+    "reconnect.backoff.ms": 500,
+    "reconnect.backoff.max.ms": 10_000,
+    "client.id": "lambda-provider",
+}
+
+
+class _Whisper:
+    """Where librdkafka logs: what matters comes as errors, too, and of a broker that is away it tells several times a second."""
+
+    def log(self, level: int, *args: Any) -> None:
+        logger.debug(*args)
+
+
+class ConfluentClient:
+    """KafkaClient by `confluent_kafka`, which `library` is. Configuration that the library refuses is a SourceProblem."""
+
+    def __init__(
+        self, library: Any, cluster: Cluster, group: str, topics: Sequence[str], start: Start, listener: Listener
+    ) -> None:
+        self._library = library
+        self._settings = dict(cluster.client)
+        self._group = group
+        self._topics = list(topics)
+        self._start = start
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._stopping = threading.Event()
+        self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._busy_until = 0.0
+        self._sending: concurrent.futures.ThreadPoolExecutor | None = None
+        self._thread: threading.Thread | None = None
+        self._consumer: Any = None
+        self._producer: Any = None
+        self._troubles: list[SourceProblem] = []
+
+    async def open(self) -> None:
+        self._thread = threading.Thread(target=self._work, name=f"kafka {self._group}", daemon=True)
+        self._thread.start()
+        await self._opened
+
+    def pause(self, partition: Partition) -> None:
+        self._on_partition("pause", partition)
+
+    def resume(self, partition: Partition) -> None:
+        self._on_partition("resume", partition)
+
+    async def commit(self, positions: Mapping[Partition, int]) -> None:
+        offsets = [self._library.TopicPartition(*partition, offset) for partition, offset in positions.items()]
+        try:
+            answers = await self._order(lambda: self._consumer.commit(offsets=offsets, asynchronous=False))
+        except (self._library.KafkaException, RuntimeError) as error:
+            raise NotCommitted(str(error)) from error
+        if failures := [answer.error for answer in answers if answer.error is not None]:
+            raise NotCommitted(str(failures[0]))
+
+    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        def ask() -> dict[Partition, int]:
+            found = {}
+            for partition in wanted:
+                with contextlib.suppress(self._library.KafkaException, RuntimeError):
+                    _, end = self._consumer.get_watermark_offsets(self._library.TopicPartition(*partition), cached=True)
+                    found[partition] = end
+            return {partition: end for partition, end in found.items() if end >= 0}
+
+        wanted = list(partitions)
+        return await self._order(ask)
+
+    async def produce(self, topic: str, messages: Sequence[tuple[bytes | None, bytes]]) -> Exception | None:
+        def send() -> Exception | None:
+            failures: list[Exception] = []
+
+            def delivered(error: Any, _: Any) -> None:
+                if error is not None:
+                    failures.append(self._library.KafkaException(error))
+
+            if self._producer is None:
+                self._producer = self._library.Producer(
+                    {**self._settings, "message.timeout.ms": 30_000}, logger=_Whisper()
+                )
+            try:
+                for key, value in messages:
+                    self._producer.produce(topic, value=value, key=key, on_delivery=delivered)
+                    self._producer.poll(0)
+                self._producer.flush()
+            except (self._library.KafkaException, BufferError) as error:
+                failures.append(error)
+            return failures[0] if failures else None
+
+        if self._sending is None:
+            self._sending = concurrent.futures.ThreadPoolExecutor(1, "kafka-producer")
+        return await self._loop.run_in_executor(self._sending, send)
+
+    async def close(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            await asyncio.shield(self._ended)
+        if self._sending is not None:
+            self._sending.shutdown(wait=False)
+
+    def _order(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Have the thread do something between two polls. RuntimeError if it has ended, or ends before."""
+        result: asyncio.Future[T] = self._loop.create_future()
+
+        def do() -> None:
+            try:
+                answer = function()
+            except Exception as error:  # noqa: BLE001  (who asked gets it)
+                self._tell(_settle, result, error)
+            else:
+                self._tell(_settle, result, None, answer)
+
+        if self._ended.done():
+            result.set_exception(RuntimeError("the consumer is closed"))
+        else:
+            self._orders.put(do)
+            self._waiting.add(result)
+            result.add_done_callback(self._waiting.discard)
+        return result
+
+    def _on_partition(self, method: str, partition: Partition) -> None:
+        def change() -> None:
+            # The partition may have gone meanwhile.
+            with contextlib.suppress(self._library.KafkaException, RuntimeError):
+                getattr(self._consumer, method)([self._library.TopicPartition(*partition)])
+
+        if not self._ended.done():
+            self._orders.put(change)
+
+    def _finish(self) -> None:
+        """On the loop: the thread does nothing more."""
+        _settle(self._ended, None)
+        for result in list(self._waiting):
+            _settle(result, RuntimeError("the consumer is closed"))
+
+    # In the thread
+
+    def _work(self) -> None:
+        try:
+            self._consumer = self._connect()
+            self._reach()
+            self._consumer.subscribe(
+                self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            )
+            self._tell(_settle, self._opened, None)
+            while not self._stopping.is_set():
+                self._take()
+        except Exception as error:  # noqa: BLE001  (who opened it, or the listener, gets it)
+            failure = self._problem(error)
+            self._tell(_settle, self._opened, failure)
+            self._tell(self._listener.failed, failure)
+        finally:
+            self._stopping.set()
+            if self._consumer is not None:
+                with contextlib.suppress(self._library.KafkaException, RuntimeError):
+                    self._consumer.close()
+            self._tell(self._finish)
+
+    def _connect(self) -> Any:
+        settings = {**_SETTINGS, **self._settings, "group.id": self._group, "error_cb": self._error}
+        try:
+            return self._library.Consumer(settings, logger=_Whisper())
+        except (self._library.KafkaException, ValueError, TypeError) as error:
+            text = str(error)
+            # What is wrong with a certificate or key is found out before anybody is connected to.
+            if "ssl." in text or "SSL" in text:
+                raise SourceProblem(text, reason=AUTHENTICATION_ERROR, result=CERTIFICATE_PROBLEM) from error
+            raise SourceProblem(text) from error
+
+    def _reach(self) -> None:
+        """See the topics. What librdkafka would try for ever is told at once: a refused password stays refused."""
+        until = time.monotonic() + _REACH_S
+        for topic in self._topics:
+            while True:
+                try:
+                    found = self._consumer.list_topics(topic, timeout=1.0).topics[topic]
+                    break
+                except self._library.KafkaException:
+                    self._consumer.poll(0)  # Has the errors told to us.
+                    lasting = [each for each in self._troubles if each.reason in _LASTING]
+                    if lasting or time.monotonic() > until or self._stopping.is_set():
+                        raise (lasting or self._troubles or [self._timed_out()])[-1] from None
+            if found.error is not None:
+                raise self._library.KafkaException(found.error)
+
+    def _timed_out(self) -> SourceProblem:
+        problem = problem_of("_TIMED_OUT", f"{self._settings['bootstrap.servers']} did not answer in {_REACH_S:g} s")
+        assert problem is not None
+        return problem
+
+    def _take(self) -> None:
+        self._serve(0)
+        first = self._consumer.poll(_BUSY_POLL_S if time.monotonic() < self._busy_until else _IDLE_POLL_S)
+        if first is None:
+            return
+        self._busy_until = time.monotonic() + _BUSY_S
+        records = []
+        for message in (first, *self._consumer.consume(_AT_ONCE - 1, 0)):
+            if (error := message.error()) is None:
+                records.append(_record(message, self._library))
+            elif (problem := problem_of(error.name(), error.str())) is not None:
+                raise problem
+            else:
+                logger.warning("group %s: %s", self._group, error)
+        if records:
+            self._tell(self._listener.arrived, records)
+
+    def _serve(self, seconds: float) -> None:
+        """Do what the loop has asked for, waiting so long for the first."""
+        with contextlib.suppress(queue.Empty):
+            order = self._orders.get(timeout=seconds) if seconds else self._orders.get_nowait()
+            while True:
+                self._busy_until = time.monotonic() + _BUSY_S
+                order()
+                order = self._orders.get_nowait()
+
+    def _error(self, error: Any) -> None:
+        """librdkafka tells of a trouble; it goes on by itself."""
+        problem = problem_of(error.name(), error.str())
+        if problem is None:
+            logger.warning("group %s: %s", self._group, error)
+            return
+        self._troubles.append(problem)
+        if self._opened.done():
+            self._tell(self._listener.troubled, problem)
+
+    def _assigned(self, consumer: Any, partitions: Sequence[Any]) -> None:
+        committed = consumer.committed(list(partitions), timeout=_REACH_S)
+        fresh = [each for each in committed if each.offset < 0]
+        begins = {(each.topic, each.partition): each.offset for each in committed if each.offset >= 0}
+        begins |= self._begins(consumer, fresh)
+        assigned = [self._library.TopicPartition(*partition, offset) for partition, offset in begins.items()]
+        consumer.assign(assigned)
+        if fresh and self._start.position != "TRIM_HORIZON":
+            # Where the group began is kept, so that nothing is left out if it has to begin again.
+            kept = [
+                self._library.TopicPartition(each.topic, each.partition, begins[each.topic, each.partition])
+                for each in fresh
+            ]
+            with contextlib.suppress(self._library.KafkaException):
+                consumer.commit(offsets=kept, asynchronous=False)
+        self._tell(self._listener.assigned, begins)
+
+    def _begins(self, consumer: Any, fresh: Sequence[Any]) -> dict[Partition, int]:
+        bounds = {
+            (each.topic, each.partition): consumer.get_watermark_offsets(each, timeout=_REACH_S) for each in fresh
+        }
+        if self._start.position == "TRIM_HORIZON":
+            return {partition: first for partition, (first, _) in bounds.items()}
+        begins = {partition: end for partition, (_, end) in bounds.items()}
+        if self._start.position == "AT_TIMESTAMP" and fresh:
+            moment = int((self._start.timestamp or 0) * 1000)
+            wanted = [self._library.TopicPartition(each.topic, each.partition, moment) for each in fresh]
+            for found in consumer.offsets_for_times(wanted, timeout=_REACH_S):
+                if found.offset >= 0:
+                    begins[found.topic, found.partition] = found.offset
+        return begins
+
+    def _revoked(self, consumer: Any, partitions: Sequence[Any]) -> None:
+        names = [(each.topic, each.partition) for each in partitions]
+        if self._stopping.is_set() or self._loop.is_closed():
+            return
+        done = asyncio.run_coroutine_threadsafe(self._listener.revoked(names), self._loop)
+        until = time.monotonic() + _LET_GO_S
+        while not done.done() and time.monotonic() < until and not self._stopping.is_set():
+            self._serve(_BUSY_POLL_S)  # Their last positions among it.
+
+    def _lost(self, consumer: Any, partitions: Sequence[Any]) -> None:
+        """They are somebody else's already."""
+        names = [(each.topic, each.partition) for each in partitions]
+        if not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self._listener.revoked(names), self._loop)
+
+    def _problem(self, error: Exception) -> Exception:
+        if isinstance(error, self._library.KafkaException):
+            inner = error.args[0]
+            return problem_of(inner.name(), inner.str()) or SourceProblem(str(inner))
+        return error
+
+    def _tell(self, function: Callable[..., None], *args: Any) -> None:
+        # The loop may have ended with the gateway.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *args)
+
+
+def _settle(future: asyncio.Future[Any], failure: Exception | None, result: Any = None) -> None:
+    if future.done():
+        return
+    if failure is None:
+        future.set_result(result)
+    else:
+        future.set_exception(failure)
+
+
+def _record(message: Any, library: Any) -> Record:
+    type_, timestamp_ms = message.timestamp()
+    return Record(
+        topic=message.topic(),
+        partition=message.partition(),
+        offset=message.offset(),
+        timestamp_ms=max(0, timestamp_ms),
+        timestamp_type=LOG_APPEND_TIME if type_ == library.TIMESTAMP_LOG_APPEND_TIME else CREATE_TIME,
+        key=message.key(),
+        value=message.value(),
+        headers=tuple(message.headers() or ()),
+    )
