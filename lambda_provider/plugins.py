@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 HOSTS = "lambda_provider.hosts"
@@ -15,6 +15,9 @@ logger = logging.getLogger(__name__)
 
 class PluginError(LookupError):
     """A plugin that was asked for is not installed, or cannot be loaded; the message says which ones are there."""
+
+
+_OURS = "lambda-provider"
 
 
 def load_plugin(group: str, name: str) -> Any:
@@ -30,11 +33,18 @@ def load_plugin(group: str, name: str) -> Any:
 
 
 def load_plugins(group: str) -> dict[str, Any]:
-    """What all entry points of `group` refer to, by name. One that cannot be loaded is logged, and left out."""
+    """What all entry points of `group` refer to, by name. One that cannot be loaded is logged, and left out.
+
+    Of two with one name that of another package is taken, so that what we bring can be replaced.
+    """
     loaded: dict[str, Any] = {}
-    for point in entry_points(group=group):
+    for point in sorted(entry_points(group=group), key=_is_of_others):
         try:
             loaded[point.name] = point.load()
         except Exception:
             logger.exception("plugin %r (%s) of %s cannot be loaded", point.name, point.value, group)
     return loaded
+
+
+def _is_of_others(point: EntryPoint) -> bool:
+    return point.dist is None or point.dist.name != _OURS
