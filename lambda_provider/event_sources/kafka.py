@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from lambda_provider.event_sources import counts
@@ -147,9 +147,9 @@ class KafkaTopicSource(EventSource):
             task.add_done_callback(self._part_ended)
             self._regulate(partition)
 
-    async def revoked(self, partitions: Iterable[Partition]) -> None:
+    def revoked(self, partitions: Iterable[Partition]) -> Awaitable[None]:
         """Listener: partitions go to another member, once what is in flight of them is committed."""
-        await self._let_go(partitions)
+        return self._let_go(partitions)
 
     def arrived(self, records: Sequence[Record]) -> None:
         """Listener: records came."""
@@ -286,14 +286,17 @@ class KafkaTopicSource(EventSource):
                     self._to_commit = {**positions, **self._to_commit}
                     await self.clock.sleep_until(self.clock.now() + retry_delay_s(failures))
 
-    async def _let_go(self, partitions: Iterable[Partition]) -> None:
-        """End the work on partitions, and have their positions written."""
+    def _let_go(self, partitions: Iterable[Partition]) -> Awaitable[None]:
+        """End the work on partitions now, and wait until what is in flight is done and their positions are written."""
         names = [name for name in partitions if name in self._workers]
         for name in names:
             self._workers.pop(name).stop()
             self._full.discard(name)
             self._paused.discard(name)
-        if tasks := [self._tasks.pop(name) for name in names]:
+        return self._settled([self._tasks.pop(name) for name in names])
+
+    async def _settled(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        if tasks:
             await asyncio.wait(tasks)
         if self._committing is not None:
             await asyncio.wait({self._committing})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,8 +24,8 @@ class Listener(Protocol):
     def assigned(self, begins: Mapping[Partition, int]) -> None:
         """These partitions are ours from now on, read from these offsets."""
 
-    async def revoked(self, partitions: Iterable[Partition]) -> None:
-        """These are going to be somebody else's, who waits until this returns, for some time."""
+    def revoked(self, partitions: Iterable[Partition]) -> Awaitable[None]:
+        """These are going to be somebody else's, who waits for the result, for some time. No more is done with them at once."""
 
     def arrived(self, records: Sequence[Record]) -> None:
         """Records came, in order within their partitions."""

@@ -81,6 +81,7 @@ class ConfluentClient:
         self._stopping = threading.Event()
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waiting: set[asyncio.Future[Any]] = set()
+        self._letting_go: set[asyncio.Future[None]] = set()
         self._busy_until = 0.0
         self._sending: concurrent.futures.ThreadPoolExecutor | None = None
         self._thread: threading.Thread | None = None
@@ -311,19 +312,29 @@ class ConfluentClient:
         return begins
 
     def _revoked(self, consumer: Any, partitions: Sequence[Any]) -> None:
-        names = [(each.topic, each.partition) for each in partitions]
-        if self._stopping.is_set() or self._loop.is_closed():
-            return
-        done = asyncio.run_coroutine_threadsafe(self._listener.revoked(names), self._loop)
+        done = self._take_back(partitions)
         until = time.monotonic() + _LET_GO_S
-        while not done.done() and time.monotonic() < until and not self._stopping.is_set():
+        while not done.is_set() and time.monotonic() < until and not self._stopping.is_set():
             self._serve(_BUSY_POLL_S)  # Their last positions among it.
 
     def _lost(self, consumer: Any, partitions: Sequence[Any]) -> None:
         """They are somebody else's already."""
+        self._take_back(partitions)
+
+    def _take_back(self, partitions: Sequence[Any]) -> threading.Event:
+        """Have the listener let go of partitions; set when it has."""
+        done = threading.Event()
+
+        def take_back() -> None:
+            # What the listener does at once is done before it hears of the next assignment.
+            letting_go = asyncio.ensure_future(self._listener.revoked(names))
+            letting_go.add_done_callback(lambda _: done.set())
+            self._letting_go.add(letting_go)
+            letting_go.add_done_callback(self._letting_go.discard)
+
         names = [(each.topic, each.partition) for each in partitions]
-        if not self._loop.is_closed():
-            asyncio.run_coroutine_threadsafe(self._listener.revoked(names), self._loop)
+        self._tell(take_back)
+        return done
 
     def _problem(self, error: Exception) -> Exception:
         if isinstance(error, self._library.KafkaException):
