@@ -15,12 +15,15 @@ _NEXT = re.compile(r",\s*(?=(?:[\w.-]+=)?[a-z+]+://)", re.ASCII)
 """A comma before the next endpoint; those within one (several hosts of a replica set) stay."""
 
 
-def overridden(setting: str | None, names: Collection[str]) -> str | None:
-    """The URL that a setting gives for what has one of these names, or None if it gives none."""
+def overridden(setting: str | None, names: Collection[str], *, default_too: bool = True) -> str | None:
+    """The URL that a setting gives for what has one of these names, or None if it gives none.
+
+    Without `default_too` the endpoint of all others does not count.
+    """
     default = None
     for entry in _NEXT.split((setting or "").strip()):
         if (named := _NAMED.fullmatch(entry.strip())) is None:
             default = entry.strip() or default
         elif named["name"] in names:
             return named["url"]
-    return default
+    return default if default_too else None

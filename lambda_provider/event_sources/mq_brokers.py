@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -56,8 +58,7 @@ class Broker:
 
 async def find_broker(source: EventSource) -> Broker:
     """The broker of a mapping, as its setting or the host's Amazon MQ says. Raises SourceProblem."""
-    name, _, id_ = (source.mapping.event_source_arn or "").partition(":broker:")[2].partition(":")
-    url = overridden(source.setting(SETTING), {name, id_ or name}) or await _described(source, id_ or name)
+    url = await _url(source)
     parts = urlsplit(url)
     if parts.scheme not in _ENGINES:
         raise SourceProblem(
@@ -71,19 +72,42 @@ async def find_broker(source: EventSource) -> Broker:
     return Broker(url, credentials, virtual_host or "/")
 
 
-async def _described(source: EventSource, id_: str) -> str:
-    """The endpoint that Amazon MQ tells of."""
+async def _url(source: EventSource) -> str:
+    """What the setting says of the broker's name or id, of the name that Amazon MQ knows, of all others, or what Amazon MQ says.
+
+    Not every host's ARNs have the name in them.
+    """
+    name, _, id_ = (source.mapping.event_source_arn or "").partition(":broker:")[2].partition(":")
+    setting = source.setting(SETTING)
+    if (url := overridden(setting, {name, id_}, default_too=False)) is not None:
+        return url
+    default = overridden(setting, ())
+    try:
+        described = await _describe(source, id_ or name)
+    except SourceProblem:
+        if default is None:
+            raise
+        return default
+    named = overridden(setting, {described.get("BrokerName", "")}, default_too=False)
+    return named or default or _endpoint(described)
+
+
+async def _describe(source: EventSource, id_: str) -> Mapping[str, Any]:
+    """What Amazon MQ knows of a broker. Raises SourceProblem."""
     try:
         client = await source.call(source.client, "mq")
-        answer = await source.call(client.describe_broker, BrokerId=id_)
+        return dict(await source.call(client.describe_broker, BrokerId=id_))
     except (ClientError, BotoCoreError, ServiceUnavailable, OSError) as error:
         code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
         reason = {"reason": AUTHORIZATION_ERROR} if code in ("ForbiddenException", "AccessDeniedException") else {}
         raise SourceProblem(f"Amazon MQ knows no broker {id_}, and {SETTING} names none: {error}", **reason) from error
-    endpoints = [url for instance in answer.get("BrokerInstances") or () for url in instance.get("Endpoints") or ()]
+
+
+def _endpoint(broker: Mapping[str, Any]) -> str:
+    endpoints = [url for instance in broker.get("BrokerInstances") or () for url in instance.get("Endpoints") or ()]
     for url in endpoints:
         if urlsplit(url).scheme in _ENGINES and (
-            _ENGINES[urlsplit(url).scheme].upper() == str(answer.get("EngineType", "")).upper()
+            _ENGINES[urlsplit(url).scheme].upper() == str(broker.get("EngineType", "")).upper()
         ):
             return str(url)
-    raise SourceProblem(f"the broker {id_} has no endpoint for AMQP (RabbitMQ) or STOMP (ActiveMQ): {endpoints}")
+    raise SourceProblem(f"the broker has no endpoint for AMQP (RabbitMQ) or STOMP (ActiveMQ): {endpoints}")

@@ -163,6 +163,23 @@ async def test_a_setting_spares_the_host_s_amazon_mq() -> None:
 
 
 @pytest.mark.parametrize(
+    ("setting", "port"),
+    [("named=amqp://localhost:1,amqp://localhost:2", 1), ("other=amqp://localhost:1,amqp://localhost:2", 2)],
+)
+async def test_a_setting_may_have_the_name_that_amazon_mq_knows(setting: str, port: int) -> None:
+    services = Services(
+        {"LAMBDA_MQ_ENDPOINTS": setting}, describe_broker={"BrokerName": "named"}, get_secret_value=ALICE
+    )
+    assert (await find(services)).address == ("localhost", port)
+
+
+async def test_a_setting_for_all_needs_no_amazon_mq() -> None:
+    missing = client_error("NotFoundException")
+    services = Services({"LAMBDA_MQ_ENDPOINTS": "stomp://localhost"}, describe_broker=missing, get_secret_value=ALICE)
+    assert (await find(services)).address == ("localhost", 61613)
+
+
+@pytest.mark.parametrize(
     ("engine", "endpoints", "found"),
     [
         ("RABBITMQ", ["amqps://b:5671"], (RABBITMQ, ("b", 5671))),
@@ -206,7 +223,7 @@ async def test_an_endpoint_that_nobody_speaks_to_is_told() -> None:
 
 
 async def test_without_credentials_nobody_is_asked() -> None:
-    services = Services({"LAMBDA_MQ_ENDPOINTS": "amqp://localhost"})
+    services = Services({"LAMBDA_MQ_ENDPOINTS": "orders=amqp://localhost"})
     with pytest.raises(SourceProblem) as raised:
         await find(services, SourceAccess(type="VIRTUAL_HOST", uri="/"))
     assert raised.value.reason == AUTHENTICATION_ERROR
