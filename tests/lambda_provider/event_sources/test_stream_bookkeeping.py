@@ -84,6 +84,7 @@ def histories(draw: st.DrawFn) -> dict[str, Any]:
         },
         "limit": draw(st.sampled_from([6 * 1024 * 1024, 3000])),
         "fed": draw(st.booleans()),
+        "burst": draw(st.sampled_from([1, 3, 10])),
         "splits": draw(st.sets(st.integers(0, 30), max_size=2)),
         "stops": draw(st.sets(st.integers(0, 30), max_size=3)),
         "cancels": draw(st.booleans()),
@@ -120,7 +121,7 @@ async def live(history: dict[str, Any]) -> None:
         sent.append((world.put(key), key))
         if place in history["splits"]:
             world.split()
-        if place % 3 == 0:
+        if place % history["burst"] == 0:
             await world.step(10)
         if place in history["stops"]:
             source.stop()
