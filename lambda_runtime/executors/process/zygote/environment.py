@@ -22,12 +22,39 @@ UID, GID = 993, 990
 TELEMETRY_DESCRIPTOR = 3
 SET_UP = b"set up"
 """The first message of an environment: it can take a request."""
-PASSED_ON = {signal.SIGTERM: signal.SIGTERM, signal.SIGUSR1: signal.SIGSTOP, signal.SIGUSR2: signal.SIGCONT}
+PASSED_ON: dict[int, int] = {
+    signal.SIGTERM: signal.SIGTERM,
+    signal.SIGUSR1: signal.SIGSTOP,
+    signal.SIGUSR2: signal.SIGCONT,
+}
 """What the zygote sends, and what the processes inside get. Of a freeze and a thaw that come at once, Python handles the freeze
 first: the lower number."""
 _FILES_PER_MIB = 256
 """One for each page: the kernel's memory for empty files is bounded, too."""
 SHIELD = linux.MS_NOSUID | linux.MS_NODEV
+
+
+class PassOn:
+    """Passes the signals of `PASSED_ON` to everybody inside, each as a whole, in the order in which they came.
+
+    Python calls a handler within another one, wherever that is. A thaw in the middle of a freeze would then be followed by the
+    rest of the freeze, and the environment would stay frozen while its function should run.
+    """
+
+    def __init__(self, to_everybody: Callable[[int], None]) -> None:
+        self._to_everybody = to_everybody
+        self._due: list[int] = []
+        self._passing = False
+        for received in PASSED_ON:
+            signal.signal(received, self._receive)
+
+    def _receive(self, received: int, _: object) -> None:
+        self._due.append(PASSED_ON[received])
+        while self._due and not self._passing:  # Else the call that this one interrupts goes on with it.
+            self._passing = True
+            if self._due:  # Another call may have come and gone since this one looked.
+                self._to_everybody(self._due.pop(0))
+            self._passing = False
 
 
 class Request:
@@ -162,8 +189,7 @@ def _attend(
     to_everybody: Callable[[int], None],
 ) -> None:
     """Hand the request to the runtime, pass on signals, and return when the environment has ended."""
-    for received, sent in PASSED_ON.items():
-        signal.signal(received, lambda *_, number=sent: to_everybody(number))
+    PassOn(to_everybody)
     if request.extensions:
         start_runtime = functools.partial(to_runtime.announce, message, request.output)
         supervisor.supervise(requests, request, runtime, start_runtime, settle_extension)

@@ -295,8 +295,7 @@ class Snapshot:
         message, passed = requests.receive()
         if not message:
             self._end()
-        for received, sent in environment.PASSED_ON.items():
-            signal.signal(received, lambda *_, number=sent: self._to_everybody(number))
+        environment.PassOn(self._to_everybody)
         output, descriptor = passed
         gateway = _channel(descriptor)
         gateway.announce(b'{"started": true}')

@@ -13,6 +13,7 @@ import pytest
 from lambda_runtime.executors.base import ExitStatus
 from lambda_runtime.executors.process.freezer import Freezer
 from lambda_runtime.executors.process.memory import family
+from lambda_runtime.executors.process.zygote.environment import PASSED_ON, PassOn
 
 STARTS_OTHERS = """
 import subprocess
@@ -106,6 +107,26 @@ async def test_a_thaw_that_follows_at_once_wins(started: Any) -> None:
         started.sandbox.work_begins()
     assert await started.invoke(0) == 0
     await until(lambda: "T" not in states(started))
+
+
+def test_a_thaw_in_the_middle_of_a_freeze_comes_after_it() -> None:
+    """Else the rest of the freeze would stop what is to run."""
+    passed: list[int] = []
+
+    def to_everybody(number: int) -> None:
+        if number == signal.SIGSTOP:
+            signal.raise_signal(signal.SIGUSR2)
+        passed.append(number)
+
+    before = {number: signal.getsignal(number) for number in PASSED_ON}
+    try:
+        PassOn(to_everybody)
+        for _ in range(2):
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert passed == [signal.SIGSTOP, signal.SIGCONT] * 2
 
 
 # --- the timer
