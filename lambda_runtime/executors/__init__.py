@@ -1,7 +1,7 @@
 """Where functions run: the `RuntimeExecutor` interface (`base`), and its implementations by name.
 
-`process` (the default) needs nothing but the interpreters, `docker` an engine and images, and `auto` picks one of the two for each
-version; a third party adds its own under the entry-point group `lambda_runtime.executors`, as a callable that takes the
+`process` (the default) needs nothing but the interpreters, `docker` an engine and images, and `auto` picks one of the two for
+each version; a third party adds its own under the entry-point group `lambda_runtime.executors`, as a callable that takes the
 `RuntimeConfig`.
 """
 

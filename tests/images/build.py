@@ -3,9 +3,10 @@
     python tests/images/build.py        builds what is missing, prints the images' names
     python tests/images/build.py --rm   removes them
 
-There are three root file systems: `provided` (a shell, coreutils and curl), `python` (that, the interpreter that runs this
-script, awslambdaric and a small AWS SDK) and `nodejs` (if the machine has Node.js). Each is imported once and gets the names of
-the images that it stands in for; which content it has is in a label, so a second run finds nothing to do.
+There are four root file systems: `bare` (a shell, coreutils and curl, for provided.al2), `provided` (that, and the interpreter
+that runs this script), `python` (that, awslambdaric and a small AWS SDK) and `nodejs` (if the machine has Node.js). Each is
+imported once and gets the names of the images that it stands in for; its own name has a hash of its content, so a second run
+finds nothing to do.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ LABEL = "lambda-provider.stand-in"
 # fmt: off
 COMMANDS = [
     "bash", "sh", "cat", "chmod", "cp", "curl", "cut", "date", "dd", "df", "echo", "env", "expr", "false", "find",
-    "grep", "head", "id", "ls", "ln", "mkdir", "mktemp", "mv", "nproc", "printenv", "ps", "pwd", "rm", "sed", "seq",
-    "setsid", "sleep", "sort", "stat", "tail", "tee", "test", "timeout", "touch", "tr", "true", "uname", "wc",
+    "grep", "head", "id", "kill", "ls", "ln", "mkdir", "mktemp", "mount", "mv", "nproc", "printenv", "ps", "pwd", "rm",
+    "sed", "seq",
+    "setsid", "sleep", "sort", "stat", "tail", "tee", "test", "timeout", "touch", "tr", "true", "uname", "unshare", "wc",
     "which", "whoami",
 ]
 # fmt: on
@@ -178,16 +180,21 @@ def provided() -> Tree:
     return tree
 
 
-def python() -> Tree:
-    """AWS's client on the interpreter that runs this script."""
+def provided_with_python() -> Tree:
+    """`provided.al2023`, with the interpreter that runs this script: the tests' bootstraps are written in Python."""
     tree = provided()
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     prefix = Path(sys.base_prefix)
-    executable = (prefix / "bin" / version).resolve()
-    tree.program(executable, f"/var/lang/bin/{version}")
+    tree.program((prefix / "bin" / version).resolve(), f"/var/lang/bin/{version}")
     tree.links |= {"/var/lang/bin/python3": version, "/var/lang/bin/python": version}
     tree.links["/usr/bin/python3"] = f"/var/lang/bin/{version}"
     tree.directory(prefix / "lib" / version, f"/var/lang/lib/{version}")
+    return tree
+
+
+def python() -> Tree:
+    """AWS's client on the interpreter that runs this script."""
+    tree = provided_with_python()
     tree.texts["/var/runtime/bootstrap"] = ((HERE / "runtime" / "bootstrap-python").read_text(), 0o755)
     tree.texts["/var/runtime/bootstrap.py"] = ((HERE / "runtime" / "bootstrap.py").read_text(), 0o644)
     for name in (*CLIENT, *SDK):
@@ -216,7 +223,8 @@ def images() -> dict[str, tuple[Tree, list[str]]]:
         return [f"{REGISTRY}/{family}:{version}{end}" for version in versions for end in ("", f"-{suffix}")]
 
     found = {
-        "provided": (provided(), names("provided", ["al2023", "al2"])),
+        "bare": (provided(), names("provided", ["al2"])),
+        "provided": (provided_with_python(), names("provided", ["al2023"])),
         "python": (python(), names("python", PYTHON_VERSIONS)),
     }
     if (node := nodejs()) is not None:
@@ -228,25 +236,18 @@ def build(client: Any) -> list[str]:
     """Import what is missing into the engine of a `docker.DockerClient`; the names of all images."""
     made = []
     for family, (tree, names) in images().items():
-        label = f"{LABEL}={family}-{tree.digest()}"
-        present = client.images.list(filters={"label": label})
-        if not present:
+        # Not found by its label, which images that are built from it have, too.
+        own = (f"lambda-provider/stand-in-{family}", tree.digest())
+        if not client.images.list(name=":".join(own)):
             with tempfile.TemporaryDirectory() as directory:
                 tar = Path(directory, "root.tar")
                 tree.write(tar)
                 variables = " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
-                changes = [
-                    f"ENV {variables}",
-                    'ENTRYPOINT ["/lambda-entrypoint.sh"]',
-                    "WORKDIR /var/task",
-                    f"LABEL {label}",
-                ]
-                client.api.import_image_from_file(
-                    str(tar), repository=names[0].rpartition(":")[0], tag=names[0].rpartition(":")[2], changes=changes
-                )
-            present = client.images.list(filters={"label": label})
+                changes = [f"ENV {variables}", 'ENTRYPOINT ["/lambda-entrypoint.sh"]', "WORKDIR /var/task"]
+                client.api.import_image_from_file(str(tar), *own, changes=[*changes, f"LABEL {LABEL}="])
+        image = client.images.get(":".join(own))
         for name in names:
-            present[0].tag(*name.rsplit(":", 1))
+            image.tag(*name.rsplit(":", 1))
         made += names
     return made
 

@@ -100,14 +100,19 @@ def lasting(aws_client: Callable[..., Any], zip_of: Callable[..., bytes]) -> Ite
 
 @pytest.fixture
 def own_gateway(
-    start_gateway: Callable[..., Any], stop_gateway: Callable[..., int], tmp_path: Path
+    start_gateway: Callable[..., Any],
+    stop_gateway: Callable[..., int],
+    tmp_path: Path,
+    executor: str,
+    executor_settings: Callable[[str], dict[str, str]],
 ) -> Iterator[Callable[..., Any]]:
     """`own_gateway()` starts a gateway for this test, whose temporary files are in `tmp_path / "tmp"`."""
     started = []
     (tmp_path / "tmp").mkdir()
 
     def start(*arguments: str, **env: str) -> Any:
-        started.append(start_gateway(*arguments, env={"TMPDIR": str(tmp_path / "tmp"), **env}))
+        settings = {"TMPDIR": str(tmp_path / "tmp"), **executor_settings(executor), **env}
+        started.append(start_gateway("--executor", settings["LAMBDA_EXECUTOR"], *arguments, env=settings))
         return started[-1]
 
     yield start

@@ -19,6 +19,8 @@ from .http import health
 from .recorder import EXTENSION, Recorder
 from .rendezvous import MEET, Rendezvous
 
+EXECUTORS = ("process", "docker-host")
+
 pytestmark = pytest.mark.scenario
 
 WHO = "import os\ndef handler(event, context):\n    return os.environ['AWS_LAMBDA_LOG_STREAM_NAME']\n"
@@ -205,6 +207,7 @@ def test_a_subscriber_gets_the_telemetry_in_order(deploy_extended, recorder, res
     assert all(len(batch) >= 1 for batch in recorder.values("telemetry"))
 
 
+@pytest.mark.process_only  # Here containers share one network; tests of docker have the rule.
 def test_environments_of_one_function_can_listen_on_one_port(isolated, deploy_extended, recorder, result) -> None:
     plan = {"subscribe": ["function"], "port": free_port(), "host": "sandbox.localdomain"}
     name = deploy_extended(
@@ -222,6 +225,7 @@ def test_environments_of_one_function_can_listen_on_one_port(isolated, deploy_ex
     assert len([each for each in recorder.messages if each["what"] == "registered"]) == 4, senders
 
 
+@pytest.mark.process_only  # A container is isolated.
 def test_extensions_run_without_isolation_too(own_gateway, functions_of, recorder, zip_of) -> None:
     running = own_gateway(LAMBDA_ISOLATION="none")
     functions = functions_of(running)

@@ -10,6 +10,8 @@ import pytest
 
 from . import machine
 
+EXECUTORS = ("process", "docker-host")
+
 pytestmark = [pytest.mark.scenario, pytest.mark.usefixtures("isolated")]
 
 SCANS = """
@@ -124,6 +126,7 @@ def test_a_function_can_ask_its_own_runtime_api(deploy, result):
     assert waiting[0] == 403 and "InvalidStateTransition" in waiting[2]
 
 
+@pytest.mark.process_only  # Containers have networks of their own; tests of docker have the rule.
 def test_the_runtime_api_of_another_environment_answers_nobody_else(deploy, result):
     """Before its runtime has come, while it initialises, and while it waits: each time another function would get its events,
     its log, or could fail it."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+EXECUTORS = ("process", "docker")
+
 pytestmark = [pytest.mark.scenario, pytest.mark.usefixtures("isolated")]
 
 EVALUATE = "import os, sys, json, subprocess\ndef handler(event, context):\n    return eval(event)\n"
@@ -93,7 +95,7 @@ def test_a_function_is_not_root_and_cannot_become_it(evaluate):
 def test_nothing_can_be_mounted_or_traced(evaluate):
     assert evaluate("subprocess.run(['mount', '-t', 'tmpfs', 'x', '/tmp'], capture_output=True).returncode") != 0
     assert evaluate("subprocess.run(['unshare', '-m', 'true'], capture_output=True).returncode in (0, 1)")
-    assert evaluate("sorted(n for n in os.listdir('/proc') if n.isdigit())") == ["1", "2"]
+    assert evaluate("len([n for n in os.listdir('/proc') if n.isdigit()])") == 2
 
 
 @pytest.mark.parametrize(

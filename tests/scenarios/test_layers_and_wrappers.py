@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+EXECUTORS = ("process", "docker")
+
 pytestmark = pytest.mark.scenario
 
 EVALUATE = "import os, subprocess, sys\ndef handler(event, context):\n    return eval(event)\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+EXECUTORS = ("process", "docker")
+
 ALLOCATES = """
 kept = []
 def handler(event, context):

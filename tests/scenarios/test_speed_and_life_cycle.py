@@ -13,6 +13,8 @@ from . import machine
 from .http import health
 from .rendezvous import MEET, Rendezvous
 
+EXECUTORS = ("process", "docker-host")
+
 pytestmark = pytest.mark.scenario
 
 WHO = "import os\ndef handler(event, context):\n    return os.environ['AWS_LAMBDA_LOG_STREAM_NAME']\n"

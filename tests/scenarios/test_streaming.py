@@ -15,6 +15,8 @@ import pytest
 from .rendezvous import Rendezvous
 from .urls import call, give_url, opened
 
+EXECUTORS = ("process", "docker-host")
+
 pytestmark = pytest.mark.scenario
 
 NODE = """

@@ -13,6 +13,8 @@ import pytest
 
 from . import machine
 
+EXECUTORS = ("process", "docker")
+
 pytestmark = pytest.mark.scenario
 
 SIX_MIB = 6_291_456
@@ -236,6 +238,7 @@ def test_a_failed_init_is_tried_again_by_the_next_invoke(deploy, invoke):
 # --- runtimes
 
 
+@pytest.mark.process_only  # In a container the image has the interpreter.
 @pytest.mark.parametrize("runtime", ["python3.9", "python3.11", "python3.12", "python3.14"])
 def test_the_runtime_that_was_asked_for_runs_or_the_log_says_which_one_does(deploy, result, log_events, runtime):
     name = deploy(EVALUATE, runtime=runtime)
@@ -250,6 +253,7 @@ def test_the_runtime_that_was_asked_for_runs_or_the_log_says_which_one_does(depl
         assert found.removeprefix("python") in warnings[0]
 
 
+@pytest.mark.process_only  # In a container the image has the interpreter.
 def test_a_missing_interpreter_is_an_error_where_a_setting_says_so(own_gateway, functions_of):
     running = own_gateway(LAMBDA_RUNTIME_MISMATCH="error")
     functions = functions_of(running)

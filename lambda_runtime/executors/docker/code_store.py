@@ -7,6 +7,7 @@ gateway in a container by its socket, sees other directories than we do.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import tarfile
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import docker
-import docker.errors
 
 from lambda_runtime.executors.docker.engine import Engine, EngineError
 
@@ -37,6 +37,8 @@ class CodeStore:
         self._owner = owner
         self._volumes: dict[str, asyncio.Task[str]] = {}
         self._users: Counter[str] = Counter()
+        self._unwanted: set[str] = set()
+        """Volumes that containers which just ended may still have."""
 
     async def mount(self, name: str, target: str, image_id: str, *, shared: bool) -> dict[str, Any]:
         """What the engine has to mount at `target`, read-only; counts a user of an entry that is copied. Raises EngineError."""
@@ -62,20 +64,38 @@ class CodeStore:
         if self._users[name] > 0:
             return
         del self._users[name]
-        task = self._volumes.pop(name, None)
-        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
-            await self._remove(task.result())
+        self._give_up(self._volumes.pop(name, None))
+        await self._remove_unwanted()
 
     async def close(self) -> None:
-        """Remove all volumes."""
+        """Remove all volumes. No container is left that has one."""
         tasks, self._volumes = self._volumes, {}
         self._users.clear()
         for task in tasks.values():
             task.cancel()
-            if task.done() and not task.cancelled() and task.exception() is None:
-                await self._remove(task.result())
+            self._give_up(task)
+        await self._remove_unwanted()
+
+    def _give_up(self, task: asyncio.Task[str] | None) -> None:
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+            self._unwanted.add(task.result())
 
     async def _fill(self, name: str, image_id: str) -> str:
+        digest = hashlib.sha256(f"{self._owner} {name}".encode()).hexdigest()[:32]
+        volume = f"lambda-code-{digest}"
+        await self._engine.call(lambda client: _fill(client, volume, self._root / name, image_id, self._labels))
+        return volume
+
+    async def _remove_unwanted(self) -> None:
+        for volume in list(self._unwanted):
+            # Refused while a container has it, and tried again with the next one; if the engine is gone, its label tells the next
+            # start whose it was.
+            with contextlib.suppress(EngineError):
+                await self._engine.call(lambda client, name=volume: client.remove_volume(name, force=True))  # type: ignore[misc]
+                self._unwanted.discard(volume)
+
+
+def _fill(self, name: str, image_id: str) -> str:
         digest = hashlib.sha256(f"{self._owner} {name}".encode()).hexdigest()[:32]
         volume = f"lambda-code-{digest}"
         await self._engine.call(lambda client: _fill(client, volume, self._root / name, image_id, self._labels))

@@ -15,7 +15,10 @@ from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT
 USER = "993:990"
 """sbx_user1051, as whom functions run on AWS (recorded: TestLambdaBehavior::test_runtime_introspection_x86)."""
 PIPES = "/run/lambda"
-_RUNTIME_PID = "/dev/shm/.lambda-runtime"
+INODES_PER_MIB = 256
+"""Of /tmp; as the process executor has it."""
+_NOTES = "/run/lambda-notes"
+_RUNTIME_PID = f"{_NOTES}/runtime"
 _SHARE_MIB = 1769
 """With so much memory a function has one processor (lambda/latest/dg/configuration-memory.md)."""
 _PERIOD_US = 100_000
@@ -148,7 +151,11 @@ def _host_config(plan: Plan, mounts: list[dict[str, Any]]) -> dict[str, Any]:
         "CpuShares": max(2, 1024 * plan.memory_mib // _SHARE_MIB),
         "PidsLimit": PROCESS_LIMIT["RLIMIT_NPROC"][0],
         "ReadonlyRootfs": True,
-        "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={plan.storage_mib}m"},
+        "Tmpfs": {
+            "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={plan.storage_mib}m,nr_inodes={INODES_PER_MIB * plan.storage_mib}",
+            "/dev/shm": "rw,nosuid,nodev,noexec,mode=755,size=64k",  # Not for functions, as on AWS.
+            _NOTES: "rw,nosuid,nodev,noexec,mode=1777,size=64k,nr_inodes=16",
+        },
         "CapDrop": ["ALL"],
         "CapAdd": list(flags.cap_add),
         "SecurityOpt": ["no-new-privileges"],

@@ -133,13 +133,12 @@ class DockerExecutor:
 
     async def _leave(self, engine: Engine) -> None:
         """Wait until nothing of ours is at the engine: it removes containers a moment after they have ended."""
-        if self._store is not None:
-            await self._store.close()
         if self._connection is None:
             return
         own = [f"{name}={value}" for name, value in self._labels().items()]
-
         await engine.call(lambda client: leftovers.remove_all(client, own))
+        if self._store is not None:
+            await self._store.close()
 
     def capabilities(self) -> list[Capability]:
         """What containers enforce, and which engine there is. Asks the engine: for `doctor`, not for the invoke path."""

@@ -15,10 +15,13 @@ from pathlib import Path
 
 import docker
 import docker.errors
+import requests.exceptions
 
 from lambda_runtime.executors.docker.reach import machine
 
 _LOG = logging.getLogger(__name__)
+
+_GONE_LIMIT_S = 10
 
 KIND = "lambda-provider.environment"
 OWNER = "lambda-provider.owner"
@@ -55,13 +58,18 @@ def remove_all(client: docker.APIClient, labels: list[str]) -> None:
 
 
 def remove_container(client: docker.APIClient, container_id: str) -> bool:
-    """Remove a container, running or not; False if somebody else does."""
+    """Remove a container, running or not; False if somebody else does. It is gone when this returns."""
     try:
         client.remove_container(container_id, force=True, v=True)
     except docker.errors.APIError as error:
-        if error.status_code in (404, 409):  # Gone, or going.
+        if error.status_code == 404:
             return False
-        raise
+        if error.status_code != 409:
+            raise
+        # The engine is at it already.
+        with contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException):
+            client.wait(container_id, timeout=_GONE_LIMIT_S, condition="removed")
+        return False
     return True
 
 

@@ -76,7 +76,6 @@ class DockerSandbox:
         self._loop = asyncio.get_running_loop()
         self._outputs: list[NamedPipe | AttachedOutput] = []
         self._control = -1
-        self._stdin: Any = None
         self._local: LocalView | None = None
         self._execs: dict[str, str | None] = {}
         """What was started in the container: extensions by name, and None for the runtime."""
@@ -138,19 +137,19 @@ class DockerSandbox:
         self._around.engine.listen(self.container_id, self._happened)
 
     async def _run(self) -> None:
-        engine, container_id, attach = self._around.engine, self.container_id, self._directory is None
-        params = {"stdout": 1, "stderr": 1, "stream": 1, "stdin": int(self._plan.held)}
-
-        def run(client: docker.APIClient) -> tuple[Any, Mapping[str, Any]]:
-            stream = _untimed(client.attach_socket(container_id, params)) if attach else None
-            client.start(container_id)
-            return stream, client.inspect_container(container_id)
-
-        stream, found = await engine.call(run)
-        if stream is not None:
-            if self._plan.held:
-                self._stdin = stream
+        engine, container_id = self._around.engine, self.container_id
+        if self._directory is None:
+            # Before it starts, and before anything can be told of its end: then all of its output comes.
+            params = {"stdout": 1, "stderr": 1, "stream": 1, "stdin": int(self._plan.held)}
+            stream = await engine.call(lambda client: _untimed(client.attach_socket(container_id, params)))
             self._outputs.append(AttachedOutput(stream, self._output))
+
+        def run(client: docker.APIClient) -> Mapping[str, Any]:
+            client.start(container_id)
+            found: Mapping[str, Any] = client.inspect_container(container_id)
+            return found
+
+        found = await engine.call(run)
         addresses = [each.get("IPAddress") for each in (found["NetworkSettings"].get("Networks") or {}).values()]
         self.address = next((str(each) for each in addresses if each), LOOPBACK)
         self._local = LocalView.of(int(found["State"].get("Pid") or 0), container_id, self._plan.memory_mib)
