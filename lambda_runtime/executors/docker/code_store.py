@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import os
 import tarfile
@@ -91,21 +92,12 @@ class CodeStore:
             # Refused while a container has it, and tried again with the next one; if the engine is gone, its label tells the next
             # start whose it was.
             with contextlib.suppress(EngineError):
-                await self._engine.call(lambda client, name=volume: client.remove_volume(name, force=True))  # type: ignore[misc]
+                await self._engine.call(functools.partial(_remove, volume))
                 self._unwanted.discard(volume)
 
 
-def _fill(self, name: str, image_id: str) -> str:
-        digest = hashlib.sha256(f"{self._owner} {name}".encode()).hexdigest()[:32]
-        volume = f"lambda-code-{digest}"
-        await self._engine.call(lambda client: _fill(client, volume, self._root / name, image_id, self._labels))
-        return volume
-
-    async def _remove(self, volume: str) -> None:
-        try:
-            await self._engine.call(lambda client: client.remove_volume(volume, force=True))
-        except EngineError:
-            return  # Still in use by what just ends, or the engine is gone: the label tells the next start whose it was.
+def _remove(volume: str, client: docker.APIClient) -> None:
+    client.remove_volume(volume, force=True)
 
 
 def _fill(client: docker.APIClient, volume: str, source: Path, image_id: str, labels: dict[str, str]) -> None:
