@@ -8,6 +8,7 @@ time at which the message came here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import uuid
@@ -17,7 +18,13 @@ from typing import Any
 from lambda_provider.event_sources.extras import library
 from lambda_provider.event_sources.mq_brokers import SETTING, Broker
 from lambda_provider.event_sources.mq_messages import Inbox, Message, encoded, frame_of
-from lambda_provider.event_sources.source import AUTHENTICATION_ERROR, NOT_VALID, EventSource, SourceProblem
+from lambda_provider.event_sources.source import (
+    AUTHENTICATION_ERROR,
+    AUTHORIZATION_ERROR,
+    NOT_VALID,
+    EventSource,
+    SourceProblem,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +34,7 @@ REDELIVERIES = 6
 """maximumRedeliveries of the policy that AWS uses (services-mq-errors.html)."""
 
 _CONNECT_S = 10.0
+_CLOSE_S = 5.0
 _OF_STOMP = frozenset(
     {"ack", "content-length", "content-type", "correlation-id", "destination", "expires", "message-id", "persistent"}
     | {"priority", "receipt", "redelivered", "reply-to", "subscription", "timestamp", "transformation", "type"}
@@ -58,8 +66,8 @@ class ActiveMqConsumer:
         except failures as error:
             connection, self._connection = self._connection, None
             if connection is not None:
-                await self._source.call(connection.transport.stop)
-            reason = NOT_VALID if self._refusal is None else AUTHENTICATION_ERROR
+                await self._end(connection)
+            reason = NOT_VALID if self._refusal is None else _reason(self._refusal, AUTHENTICATION_ERROR)
             raise SourceProblem(
                 f"ActiveMQ at {self._where()}, queue {self._queue}: {self._refusal or repr(error)}; "
                 f"{SETTING} says where a broker is",
@@ -82,7 +90,12 @@ class ActiveMqConsumer:
     async def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await self._source.call(self._disconnect, connection)
+            await self._end(connection)
+
+    async def _end(self, connection: Any) -> None:
+        """Disconnect; a broker that does not answer is left alone, with its thread."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._source.wait_for(self._disconnect, connection), _CLOSE_S)
 
     # In threads
 
@@ -99,8 +112,10 @@ class ActiveMqConsumer:
         self._connection = connection
         credentials = self._broker.credentials
         connection.connect(credentials.username, credentials.password, wait=True, with_connect_command=True)
-        # The socket's time limit was for connecting; a queue may be silent for as long as it likes.
-        connection.transport.socket.settimeout(None)
+        if not self._broker.tls:
+            # The socket's time limit was for connecting; a queue may be silent for as long as it likes. Sockets with TLS are
+            # asked before they are read, and have none.
+            connection.transport.socket.settimeout(None)
         # A consumer for each batch at once, of which the first gets what it has room for before the next one gets any: few
         # messages make one batch, and the broker keeps the messages of a group to one consumer, whose order we keep.
         for number in range(AT_ONCE):
@@ -151,7 +166,8 @@ class ActiveMqConsumer:
 
     def _failed(self, text: str) -> None:
         if self._connection is not None:
-            self._inbox.lose(SourceProblem(f"the connection to {self._where()} is gone: {text}"))
+            reason = _reason(text, NOT_VALID)
+            self._inbox.lose(SourceProblem(f"the connection to {self._where()} is gone: {text}", reason=reason))
 
     async def _tell(self, send: Callable[[Any, str], None], messages: Sequence[Message]) -> None:
         """Send a frame for each; without a connection the broker has taken the messages back."""
@@ -169,6 +185,11 @@ class ActiveMqConsumer:
 
     def _where(self) -> str:
         return "{}:{}".format(*self._broker.address)
+
+
+def _reason(text: str, otherwise: str) -> str:
+    """What an error of the broker means; it says who "is not authorized to read from" a queue."""
+    return AUTHORIZATION_ERROR if "not authorized" in text else otherwise
 
 
 def record_of(headers: Mapping[str, str], body: bytes, now_ms: int) -> dict[str, Any]:

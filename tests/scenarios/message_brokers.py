@@ -51,16 +51,27 @@ def why_no_java_brokers() -> str | None:
 
 
 class RabbitMq:
-    """A node with the virtual hosts `/` and `orders`, and the user `USER`. `url` says where it is, without credentials."""
+    """A node with the virtual hosts `/` and `orders`, and the user `USER`. `url` says where it is, without credentials.
+
+    `tls_url` is the same by TLS, with a `certificate` that it signed itself.
+    """
 
     def __init__(self) -> None:
-        self.port, epmd_port, distribution_port = free_ports(3)
+        self.port, tls_port, epmd_port, distribution_port = free_ports(4)
         self.url = f"amqp://127.0.0.1:{self.port}"
         self._folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
+        certificate, key = make_certificate(self._folder)
+        self.tls_url = f"amqps://127.0.0.1:{tls_port}"
+        self.certificate = certificate
         user = "nobody" if os.getuid() == 0 else None
         (self._folder / "definitions.json").write_text(json.dumps(_definitions()))
         (self._folder / "rabbit.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nload_definitions = {self._folder}/definitions.json\n"
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+            f"listeners.ssl.1 = 127.0.0.1:{tls_port}\n"
+            f"ssl_options.cacertfile = {certificate}\n"
+            f"ssl_options.certfile = {certificate}\n"
+            f"ssl_options.keyfile = {key}\n"
+            f"load_definitions = {self._folder}/definitions.json\n"
         )
         if user is not None:
             for path in (self._folder, *self._folder.iterdir()):
@@ -152,13 +163,21 @@ class RabbitMq:
 
 
 class JavaBrokers:
-    """ActiveMQ (`activemq_url`, user `USER`) and a MongoDB-compatible server that knows no users (`mongodb_url`)."""
+    """ActiveMQ (`activemq_url`, user `USER`) and a MongoDB-compatible server that knows no users (`mongodb_url`).
+
+    `activemq_tls_url` is ActiveMQ by TLS, with a `certificate` that it signed itself.
+    """
 
     def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="java-brokers-"))
+        self.certificate, key = make_certificate(self._folder)
+        store = self._folder / "store.p12"
+        files = ["-in", str(self.certificate), "-inkey", str(key), "-out", str(store)]
+        subprocess.run(["openssl", "pkcs12", "-export", *files, "-passout", "pass:changeit"], check=True)
         source = Path(__file__).parent / "java_brokers" / "Brokers.java"
         options = ["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m"]
         self._process = subprocess.Popen(
-            ["java", *options, "-cp", f"{JAVA_HOME}/lib/*", str(source), USER, PASSWORD],
+            ["java", *options, "-cp", f"{JAVA_HOME}/lib/*", str(source), USER, PASSWORD, str(store)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -169,15 +188,17 @@ class JavaBrokers:
         except BaseException:
             self.stop()
             raise
-        _, mongodb, activemq = ready.split()
+        _, mongodb, activemq, activemq_tls = ready.split()
         self.mongodb_url = f"mongodb://127.0.0.1:{mongodb}/?directConnection=true"
         self.activemq_port = int(activemq)
         self.activemq_url = f"stomp://127.0.0.1:{activemq}"
+        self.activemq_tls_url = f"stomp+ssl://127.0.0.1:{activemq_tls}"
 
     def stop(self) -> None:
         """Kill it."""
         self._process.kill()
         self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def send(self, queue: str, bodies: Iterable[str | bytes], **headers: str) -> None:
         """Send messages to a queue of ActiveMQ: texts, and bytes as such."""
@@ -238,6 +259,15 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
             if not part:
                 break
     raise RuntimeError(f"it did not start: {printed[-2000:]}")
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that is its own authority, and its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=tests"]
+    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(certificate), "-keyout", str(key)]
+    subprocess.run([*request, *files], check=True, capture_output=True)
+    return certificate, key
 
 
 def free_ports(count: int) -> list[int]:

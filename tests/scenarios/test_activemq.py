@@ -42,7 +42,13 @@ def broker() -> Iterator[JavaBrokers]:
 
 @pytest.fixture(scope="module")
 def gateway(broker: JavaBrokers) -> Iterator[RunningGateway]:
-    running = start_gateway(env={"LAMBDA_MQ_ENDPOINTS": f"active={broker.activemq_url}", "LAMBDA_CLOCK_RATE": "10"})
+    endpoints = [
+        f"active={broker.activemq_url}",
+        f"trusted={broker.activemq_tls_url}?cafile={broker.certificate}",
+        f"anybody={broker.activemq_tls_url}?no_verify_ssl=1",
+        f"stranger={broker.activemq_tls_url}",
+    ]
+    running = start_gateway(env={"LAMBDA_MQ_ENDPOINTS": ",".join(endpoints), "LAMBDA_CLOCK_RATE": "10"})
     yield running
     stop_gateway(running)
 
@@ -146,3 +152,21 @@ def test_wrong_credentials_are_told(broker: JavaBrokers, mappings: Mappings) -> 
     secret = mappings.secret(username=USER, password="wrong")
     uuid = mappings.connect(ARN, mappings.function(), secret=secret, Queues=["queue"])
     mappings.until(uuid, lambda mapping: mapping["StateTransitionReason"] == "EVENT_SOURCE_AUTHN_ERROR")
+
+
+@pytest.mark.parametrize("name", ["trusted", "anybody"])
+def test_a_broker_may_speak_tls(broker: JavaBrokers, mappings: Mappings, name: str) -> None:
+    queue = short_name("queue")
+    broker.send(queue, ["secret"])
+    mappings.connect(broker_arn(name), mappings.function(), Queues=[queue])
+    assert texts(mappings.events(1)) == [["secret"]]
+
+
+def test_a_certificate_of_an_unknown_authority_is_not_trusted(mappings: Mappings) -> None:
+    uuid = mappings.connect(broker_arn("stranger"), mappings.function(), Queues=["queue"])
+    mappings.until(uuid, lambda mapping: mapping["StateTransitionReason"] == "ESM_CONFIG_NOT_VALID")
+
+
+def test_a_queue_that_we_may_not_read_is_told(mappings: Mappings) -> None:
+    uuid = mappings.connect(ARN, mappings.function(), Queues=["others.queue"])
+    mappings.until(uuid, lambda mapping: mapping["StateTransitionReason"] == "EVENT_SOURCE_AUTHZ_ERROR")

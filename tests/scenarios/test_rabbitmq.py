@@ -28,7 +28,13 @@ def broker() -> Iterator[RabbitMq]:
 
 @pytest.fixture(scope="module")
 def gateway(broker: RabbitMq) -> Iterator[RunningGateway]:
-    running = start_gateway(env={"LAMBDA_MQ_ENDPOINTS": f"rabbit={broker.url}", "LAMBDA_CLOCK_RATE": "10"})
+    endpoints = [
+        f"rabbit={broker.url}",
+        f"trusted={broker.tls_url}?cafile={broker.certificate}",
+        f"anybody={broker.tls_url}?no_verify_ssl=1",
+        f"stranger={broker.tls_url}",
+    ]
+    running = start_gateway(env={"LAMBDA_MQ_ENDPOINTS": ",".join(endpoints), "LAMBDA_CLOCK_RATE": "10"})
     yield running
     stop_gateway(running)
 
@@ -186,3 +192,15 @@ def test_what_is_too_large_for_an_event_is_a_dead_letter(broker: RabbitMq, mappi
     broker.send(queue, [b"x" * 5_000_000, b"small"])
     assert texts(mappings.events(1)) == [["small"]]
     until(lambda: broker.waiting(dead), lambda count: count == 1)
+
+
+@pytest.mark.parametrize("name", ["trusted", "anybody"])
+def test_a_broker_may_speak_tls(broker: RabbitMq, mappings: Mappings, queue: str, name: str) -> None:
+    broker.send(queue, ["secret"])
+    mappings.connect(broker_arn(name), mappings.function(), Queues=[queue])
+    assert texts(mappings.events(1)) == [["secret"]]
+
+
+def test_a_certificate_of_an_unknown_authority_is_not_trusted(mappings: Mappings, queue: str) -> None:
+    uuid = mappings.connect(broker_arn("stranger"), mappings.function(), Queues=[queue])
+    mappings.until(uuid, lambda mapping: mapping["StateTransitionReason"] == "ESM_CONFIG_NOT_VALID")
