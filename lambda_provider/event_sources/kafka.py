@@ -282,7 +282,7 @@ class KafkaTopicSource(EventSource):
                 failures += 1
                 self.count("CommitErrorCount")
                 logger.warning("mapping %s: positions are not committed: %s", self.mapping.name, error)
-                if failures < COMMIT_ATTEMPTS:
+                if failures < COMMIT_ATTEMPTS and not self._over.is_set():
                     self._to_commit = {**positions, **self._to_commit}
                     await self.clock.sleep_until(self.clock.now() + retry_delay_s(failures))
 

@@ -31,6 +31,7 @@ _BUSY_POLL_S, _IDLE_POLL_S, _BUSY_S = 0.02, 0.5, 1.0
 _AT_ONCE = 1000
 _REACH_S = 15.0
 """How long a cluster has to answer at all."""
+_COMMIT_S, _CLOSE_S = 5.0, 3.0
 _LET_GO_S = 30.0
 """How long partitions that go to another member wait for what is in flight."""
 
@@ -50,6 +51,7 @@ _SETTINGS: Mapping[str, Any] = {
     "queued.max.messages.kbytes": 16_384,
     "fetch.message.max.bytes": 2 * 1024 * 1024,
     "socket.keepalive.enable": True,
+    "socket.timeout.ms": 15_000,
     "reconnect.backoff.ms": 500,
     "reconnect.backoff.max.ms": 10_000,
     "client.id": "lambda-provider",
@@ -82,6 +84,8 @@ class ConfluentClient:
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waiting: set[asyncio.Future[Any]] = set()
         self._letting_go: set[asyncio.Future[None]] = set()
+        self._commit: asyncio.Future[None] | None = None
+        """The one that is under way; the caller makes one at a time."""
         self._busy_until = 0.0
         self._sending: concurrent.futures.ThreadPoolExecutor | None = None
         self._thread: threading.Thread | None = None
@@ -102,12 +106,15 @@ class ConfluentClient:
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
         offsets = [self._library.TopicPartition(*partition, offset) for partition, offset in positions.items()]
+        self._commit = self._loop.create_future()
         try:
-            answers = await self._order(lambda: self._consumer.commit(offsets=offsets, asynchronous=False))
-        except (self._library.KafkaException, RuntimeError) as error:
-            raise NotCommitted(str(error)) from error
-        if failures := [answer.error for answer in answers if answer.error is not None]:
-            raise NotCommitted(str(failures[0]))
+            # The thread does not wait for the answer, because a broker that is away gives none for a minute.
+            await self._order(lambda: self._consumer.commit(offsets=offsets, asynchronous=True))
+            await asyncio.wait_for(self._commit, _COMMIT_S)
+        except (self._library.KafkaException, RuntimeError, TimeoutError) as error:
+            raise NotCommitted(str(error) or f"no answer in {_COMMIT_S:g} s") from error
+        finally:
+            self._commit = None
 
     async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         def ask() -> dict[Partition, int]:
@@ -131,7 +138,7 @@ class ConfluentClient:
 
             if self._producer is None:
                 self._producer = self._library.Producer(
-                    {**self._settings, "message.timeout.ms": 30_000}, logger=_Whisper()
+                    {**self._settings, "message.timeout.ms": 10_000}, logger=_Whisper()
                 )
             try:
                 for key, value in messages:
@@ -149,7 +156,8 @@ class ConfluentClient:
     async def close(self) -> None:
         self._stopping.set()
         if self._thread is not None:
-            await asyncio.shield(self._ended)
+            # With a broker that is away the library waits for answers; the thread ends then without us.
+            await asyncio.wait({self._ended}, timeout=_CLOSE_S)
         if self._sending is not None:
             self._sending.shutdown(wait=False)
 
@@ -213,6 +221,7 @@ class ConfluentClient:
 
     def _connect(self) -> Any:
         settings = {**_SETTINGS, **self._settings, "group.id": self._group, "error_cb": self._error}
+        settings["on_commit"] = self._committed
         try:
             return self._library.Consumer(settings, logger=_Whisper())
         except (self._library.KafkaException, ValueError, TypeError) as error:
@@ -269,6 +278,15 @@ class ConfluentClient:
                 order()
                 order = self._orders.get_nowait()
 
+    def _committed(self, error: Any, partitions: Sequence[Any]) -> None:
+        """librdkafka tells what became of a commit."""
+        errors = [each for each in (error, *(partition.error for partition in partitions)) if each is not None]
+        self._tell(self._commit_ended, self._library.KafkaException(errors[0]) if errors else None)
+
+    def _commit_ended(self, failure: Exception | None) -> None:
+        if self._commit is not None:
+            _settle(self._commit, failure)
+
     def _error(self, error: Any) -> None:
         """librdkafka tells of a trouble; it goes on by itself."""
         problem = problem_of(error.name(), error.str())
@@ -293,7 +311,7 @@ class ConfluentClient:
                 for each in fresh
             ]
             with contextlib.suppress(self._library.KafkaException):
-                consumer.commit(offsets=kept, asynchronous=False)
+                consumer.commit(offsets=kept, asynchronous=True)
         self._tell(self._listener.assigned, begins)
 
     def _begins(self, consumer: Any, fresh: Sequence[Any]) -> dict[Partition, int]:

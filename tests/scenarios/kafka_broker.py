@@ -87,6 +87,11 @@ class Broker:
         self._process.wait()
         self._log.close()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it does not run."""
+        return self._process.poll() is not None
+
     def topic(self, name: str, partitions: int = 1) -> str:
         """Make a topic."""
         from confluent_kafka.admin import AdminClient, NewTopic

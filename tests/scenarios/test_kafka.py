@@ -525,3 +525,20 @@ def test_a_broker_that_was_away_is_read_on(broker: Broker, mappings: Mappings) -
 
     assert values_of(mappings.witness.until(lambda heard: len(values_of(heard)) >= 2)) == ["before", "after"]
     mappings.until(uuid, lambda mapping: mapping["LastProcessingResult"] == "OK")
+
+
+def test_a_gateway_stops_in_seconds_while_the_broker_is_away(broker: Broker) -> None:
+    with Witness() as witness:
+        gateway = start_gateway()
+        try:
+            mappings = Mappings(lambda service: client_for(gateway.url, service), broker, witness)
+            topic = broker.topic(short_name("topic"))
+            mappings.connect(topic, mappings.function())
+            broker.send(topic, ["a"])
+            witness.until(len)
+            broker.stop()
+        finally:
+            status = stop_gateway(gateway, timeout_s=10)
+            if broker.stopped:
+                broker.start()
+    assert status == 0
