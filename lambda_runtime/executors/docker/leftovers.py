@@ -39,10 +39,11 @@ def remove_leftovers(client: docker.APIClient, own: Mapping[str, str]) -> int:
     """Remove what gateways left that do not live any more; how many. Blocking. Raises the SDK's errors."""
     removed = 0
     for container in client.containers(all=True, filters={"label": KIND}):
-        if _abandoned(client, container.get("Labels") or {}, own, running=container.get("State") == "running"):
+        ended = container.get("State") in ("exited", "dead")
+        if _abandoned(client, container.get("Labels") or {}, own, ended=ended):
             removed += remove_container(client, container["Id"])
     for volume in client.volumes(filters={"label": KIND}).get("Volumes") or ():
-        if _abandoned(client, volume.get("Labels") or {}, own, running=True):
+        if _abandoned(client, volume.get("Labels") or {}, own, ended=False):
             with contextlib.suppress(docker.errors.APIError):
                 client.remove_volume(volume["Name"], force=True)
                 removed += 1
@@ -73,7 +74,7 @@ def remove_container(client: docker.APIClient, container_id: str) -> bool:
     return True
 
 
-def _abandoned(client: docker.APIClient, labels: Mapping[str, str], own: Mapping[str, str], *, running: bool) -> bool:
+def _abandoned(client: docker.APIClient, labels: Mapping[str, str], own: Mapping[str, str], *, ended: bool) -> bool:
     if labels.get(OWNER) == own[OWNER] and labels.get(MACHINE) == own[MACHINE]:
         return False
     if gateway := labels.get(GATEWAY):
@@ -81,7 +82,7 @@ def _abandoned(client: docker.APIClient, labels: Mapping[str, str], own: Mapping
     if labels.get(MACHINE) == own[MACHINE]:
         return not _lives(Path(labels.get(OWNER, "")))
     # Of another machine, or of this one before it was started again: only what has ended is nobody's any more.
-    return not running
+    return ended
 
 
 def _runs(client: docker.APIClient, container_id: str) -> bool:

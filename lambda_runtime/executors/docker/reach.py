@@ -154,12 +154,9 @@ def is_loopback(host: str | None) -> bool:
 
 
 def machine() -> str:
-    """What this process shares with others that can see the same lock files: the boot, and the directory for temporary files."""
-    import tempfile
-
-    status = Path(tempfile.gettempdir()).stat()
+    """Equal for processes that see the same files: the boot, and the mount namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/mnt').readlink()}"
     except OSError:
-        boot = os.uname().nodename
-    return f"{boot}:{status.st_dev}:{status.st_ino}"
+        return os.uname().nodename
