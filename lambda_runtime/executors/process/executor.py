@@ -30,6 +30,7 @@ from lambda_runtime.executors.process.languages.base import RuntimeFiles
 from lambda_runtime.executors.process.memory import MemoryWatch
 from lambda_runtime.executors.process.sandbox import ProcessSandbox, Watchers
 from lambda_runtime.executors.process.snapshot import ProcessSnapshot
+from lambda_runtime.executors.process.standby import PAUSE_S, may_stand_by
 from lambda_runtime.scratch import Scratch, remove_abandoned
 from lambda_runtime.types import FunctionVersion
 
@@ -178,6 +179,7 @@ class ProcessExecutor:
             extensions=cache.files(layers, "extensions"),
         )
         prepared.snapshot_obstacle = self._snapshot_obstacle(prepared)
+        self._stand_by(server, prepared)
         return prepared
 
     def _snapshot_obstacle(self, prepared: PreparedProcessVersion) -> str:
@@ -280,8 +282,34 @@ class ProcessExecutor:
             "extension_variables": dict(spec.extension_variables),
             "hosts": hosts,
         }
-        memory_mib = prepared.version.memory_mib
-        return await server.start(request, spec, on_exit, memory_mib=memory_mib, address=address, snapshot=snapshot)
+        given = self._standby_variables(server, prepared)
+        sandbox = await server.start(
+            request,
+            spec,
+            on_exit,
+            memory_mib=prepared.version.memory_mib,
+            address=address,
+            snapshot=snapshot,
+            from_standby=given is not None
+            and not prepared.extensions
+            and request["command"] == prepared.program
+            and may_stand_by(variables, given),
+        )
+        if given is not None:
+            asyncio.get_running_loop().call_later(PAUSE_S, self._stand_by, server, prepared)
+        return sandbox
+
+    def _standby_variables(self, server: ForkServer, prepared: PreparedProcessVersion) -> dict[str, str] | None:
+        """What an interpreter is started with that is to become a function of this version; None if none can."""
+        own = [f"{prepared.places.runtime}/{programs.NODE_BOOTSTRAP}"]
+        off = self._config.settings.get("LAMBDA_NODEJS_STANDBY") == "0"
+        if off or not server.isolated or prepared.program[1:] != own:
+            return None
+        return {name: prepared.variables[name] for name in ("LANG", "LD_LIBRARY_PATH", "PATH", "TZ")}
+
+    def _stand_by(self, server: ForkServer, prepared: PreparedProcessVersion) -> None:
+        if (given := self._standby_variables(server, prepared)) is not None:
+            server.stand_by([prepared.program[0], f"{prepared.places.runtime}/{programs.NODE_STANDBY}"], given)
 
     async def _server(self, interpreter: Interpreter | None) -> ForkServer:
         """The zygote of an interpreter, started if there is none (or it died); concurrent callers share one start."""

@@ -23,6 +23,7 @@ from lambda_runtime.executors.process.layout import HERE
 from lambda_runtime.executors.process.outbox import Outbox, Passed
 from lambda_runtime.executors.process.sandbox import Custody, ExtensionProcesses, OutputPipe, ProcessSandbox, Watchers
 from lambda_runtime.executors.process.snapshot import ProcessSnapshot
+from lambda_runtime.executors.process.standby import Standby
 
 _LOG = logging.getLogger(__name__)
 _BUFFER_BYTES = 1 << 20
@@ -63,6 +64,7 @@ class ForkServer:
         self._connection = connection
         self._sandboxes: dict[str, ProcessSandbox] = {}
         self._pending: dict[str, asyncio.Future[None]] = {}
+        self._standby: Standby | None = None
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._outbox = Outbox(self._loop, connection, self._close)
@@ -111,16 +113,25 @@ class ForkServer:
         memory_mib: int,
         address: str = "127.0.0.1",
         snapshot: ProcessSnapshot | None = None,
+        from_standby: bool = False,
     ) -> ProcessSandbox:
         """Fork an environment. Raises OSError if that failed; cancelled, the environment ends at once.
 
         `on_exit` is called when nothing of it is left. `address` is that of listeners inside. Its runtime becomes `snapshot`, if
-        there is one.
+        there is one. `from_standby` lets an interpreter that stands by become the runtime, if there is one.
         """
         if not self.alive:
             raise OSError("the zygote ended")
         environment_id = request["start"]
-        pipe = OutputPipe(self._loop, spec.on_output)
+        standby = None
+        if from_standby:
+            standby, self._standby = self._standby, None
+        if standby is not None:
+            pipe = standby.pipe
+            pipe.on_output = spec.on_output
+        else:
+            pipe = OutputPipe(self._loop, spec.on_output)
+        request = {**request, "from_standby": standby is not None}
         pipes, extensions = [pipe], None
         if request["extensions"]:
             pipes.append(OutputPipe(self._loop, spec.on_extension_output))
@@ -140,6 +151,13 @@ class ForkServer:
         finally:
             self._pending.pop(environment_id, None)
         return sandbox
+
+    def stand_by(self, command: list[str], variables: Mapping[str, str]) -> None:
+        """Have an interpreter started that a later `start` can use, unless there is one. Nobody hears of it if that fails."""
+        if self.alive and self._standby is None:
+            self._standby = Standby(OutputPipe(self._loop, lambda data: None))
+            order = {"command": command, "variables": dict(variables), "limits": self.limits}
+            self._send({"stand_by": order}, self._standby)
 
     async def stop(self) -> None:
         """End the zygote and every sandbox of it; returns when it is gone. May be called twice."""
@@ -222,6 +240,8 @@ class ForkServer:
         self._loop.remove_reader(descriptor)
         self._outbox.close()
         self._connection.close()
+        if self._standby is not None:
+            self._standby.close()
         if not self._ready.done():
             self._ready.set_exception(ZygoteFailed("the zygote ended while it started"))
         for environment_id in list(self._sandboxes):

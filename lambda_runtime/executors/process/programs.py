@@ -13,6 +13,8 @@ from lambda_runtime.executors.process.languages.base import Interpreter, Runtime
 from lambda_runtime.executors.process.languages.nodejs import AWS_CLIENT
 from lambda_runtime.types import FunctionVersion
 
+NODE_BOOTSTRAP = "bootstrap.cjs"
+NODE_STANDBY = "standby.cjs"
 _FORK_SAFE = frozenset({"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"})
 """Python's own variables that a forked interpreter can still follow; with any other one, a fresh interpreter is started."""
 
@@ -42,7 +44,7 @@ def program_of(
     if interpreter.family == "nodejs":
         if (interpreter.prefix / AWS_CLIENT).is_file():
             return [path, str(Path(path).parent.parent / AWS_CLIENT), version.handler or ""]
-        return [path, f"{places.runtime}/bootstrap.cjs"]
+        return [path, f"{places.runtime}/{NODE_BOOTSTRAP}"]
     start = Start(
         version,
         interpreter,

@@ -29,7 +29,7 @@ class OutputPipe:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_output: Callable[[bytes], None]) -> None:
         self._loop = loop
-        self._on_output = on_output
+        self.on_output = on_output
         self._read, self.write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read, False)
         # A larger pipe lets a function print much without waiting; the kernel limits how many a user may have.
@@ -47,7 +47,7 @@ class OutputPipe:
             if not data:
                 self.close()
                 return
-            self._on_output(data)
+            self.on_output(data)
 
     def close_write_end(self) -> None:
         """Our copy of the write end, once the sandbox has its own."""

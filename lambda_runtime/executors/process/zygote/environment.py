@@ -12,10 +12,11 @@ import functools
 import json
 import os
 import resource
+import select
 import signal
 from typing import Callable
 
-from . import linux, messages, processes, supervisor, template
+from . import linux, messages, processes, standby, supervisor, template
 
 UID, GID = 993, 990
 """The ids of sbx_user1051 on AWS."""
@@ -110,12 +111,16 @@ def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[
     if ours.receive()[0]:
         requests.announce(SET_UP)
     message, outputs = requests.receive()
+    if message and standby.order_in(message) is not None:
+        _own(outputs, host_id)
+        ours.send(message, *outputs)
+        for output in outputs:
+            os.close(output)
+        message, outputs = requests.receive() if _first_of(requests, ours) is requests else (b"", [])
     if not message:
         os._exit(0)  # The zygote has no use for this environment any more.
     request = Request(message, outputs)
-    if host_id is not None:
-        for output in outputs:
-            os.fchown(output, host_id, host_id)  # So that the function can open /dev/stdout.
+    _own(outputs, host_id)
     _mount_own(request)
     # The extensions are one user with the runtime.
     namespace = os.open(f"/proc/{runtime}/ns/user", os.O_RDONLY) if request.extensions else -1
@@ -127,6 +132,21 @@ def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[
 
     _attend(requests, ours, message, request, runtime, settle_extension, report, _signal_everybody)
     os._exit(0)
+
+
+def _first_of(requests: messages.Channel, runtime: messages.Channel) -> messages.Channel:
+    """Where something comes first: a request, or the end of the runtime, which does not write."""
+    poll = select.poll()
+    for channel in (requests, runtime):
+        poll.register(channel, select.POLLIN)
+    ready = [descriptor for descriptor, _ in poll.poll()]
+    return runtime if runtime.fileno() in ready else requests
+
+
+def _own(outputs: list[int], host_id: int | None) -> None:
+    if host_id is not None:
+        for output in outputs:
+            os.fchown(output, host_id, host_id)  # So that the function can open /dev/stdout.
 
 
 def _signal_everybody(number: int) -> None:
@@ -242,20 +262,30 @@ def become_sandbox_user() -> None:
 
 def settle(request: Request, write_to: int) -> None:
     """Limits, standard streams, working directory: the last steps before the runtime or an extension."""
-    for name, (soft, hard) in request.limits.items():
+    limit(request.limits)
+    linux.forbid_new_privileges()
+    attach(write_to)
+    os.closerange(TELEMETRY_DESCRIPTOR + 1, 256)
+    os.chdir(request.directory)
+
+
+def limit(limits: dict[str, list[int]]) -> None:
+    """Set the limits of this process and its children."""
+    for name, (soft, hard) in limits.items():
         kind = getattr(resource, name)
         allowed = resource.getrlimit(kind)[1]
-        soft, hard = (_lower(limit, allowed) for limit in (soft, hard))
+        soft, hard = (_lower(each, allowed) for each in (soft, hard))
         resource.setrlimit(kind, (soft, hard))
-    linux.forbid_new_privileges()
+
+
+def attach(write_to: int) -> None:
+    """Standard streams and the telemetry log; the umask of files that the function makes."""
     null = os.open("/dev/null", os.O_RDONLY)
     output = os.dup(write_to)
     os.dup2(null, 0)
     for descriptor in (1, 2, TELEMETRY_DESCRIPTOR):
         os.dup2(output, descriptor)
-    os.closerange(TELEMETRY_DESCRIPTOR + 1, 256)
     os.umask(0o022)
-    os.chdir(request.directory)
 
 
 def _lower(limit: int, allowed: int) -> int:

@@ -8,6 +8,7 @@ An environment is forked before it is needed: the spare one has made its namespa
 cold start waits for neither. Each start takes the spare and leaves the forking of the next for a quiet moment.
 
 Messages in: `{"start": ID, ...}` with the write ends of the output pipes (the runtime's, and the extensions' if there are any),
+`{"stand_by": what to start}` with the write end of its output pipe, which comes again with the start that takes it,
 `{"terminate": ID}`, `{"kill": ID}`, `{"freeze": ID}`, `{"thaw": ID}`; with extensions also `{"start_runtime": ID}`,
 `{"kill_runtime": ID}`.
 Messages out: `{"ready": ...}` or `{"failed": ...}` once; `{"started": ID, "pid": ..., "host_id": its user here, or null}`;
@@ -31,7 +32,7 @@ import tokenize  # noqa: F401 - a traceback needs it, and the library is out of 
 import traceback
 from typing import Any, Callable
 
-from . import environment, linux, messages, processes, python_runtime, snapshot, supervisor, template
+from . import environment, linux, messages, processes, python_runtime, snapshot, standby, supervisor, template
 
 _ERROR_BYTES = 1800
 # What an environment's processes leave for the zygote in a page of shared memory.
@@ -77,6 +78,8 @@ class Zygote:
         self._children: dict[int, Child] = {}
         self._running: dict[str, Child] = {}
         self._spare: Child | None = None
+        self._standby: Child | None = None
+        """An environment in which an interpreter was started, and waits for a function."""
         self._poll = select.poll()
         self._supervised: dict[int, Child] = {}
         # Children are forked into a pid namespace that is set for the next fork only; this descriptor leads back.
@@ -130,6 +133,9 @@ class Zygote:
         if "start" in fields:
             self._start(fields, message, outputs)
             return
+        if "stand_by" in fields:
+            self._stand_by(message, outputs)
+            return
         name = next(iter(fields))
         child = self._running.get(fields[name])
         if child is None:
@@ -142,7 +148,7 @@ class Zygote:
     def _start(self, fields: dict[str, Any], message: bytes, outputs: list[int]) -> None:
         environment_id = fields["start"]
         try:
-            child = self._give_work(message, outputs)
+            child = self._wake_standby(fields, message, outputs) or self._give_work(message, outputs)
         except OSError as error:
             _close(outputs)
             self._tell({"exited": environment_id, "status": None, "error": str(error), "entry_point_error": None})
@@ -155,6 +161,14 @@ class Zygote:
             self._poll.register(child.requests, select.POLLIN)
         self._running[environment_id] = child
         self._tell({"started": environment_id, "pid": child.pid, "host_id": child.host_id})
+
+    def _stand_by(self, message: bytes, outputs: list[int]) -> None:
+        try:
+            if self._standby is None:
+                self._standby = self._give_work(message, outputs)
+        except OSError:
+            self._standby = None  # The start that wanted to use it forks an environment, as without it.
+        _close(outputs)
 
     def _relay(self, child: Child) -> None:
         """Pass on what a supervisor tells, all of it."""
@@ -175,6 +189,17 @@ class Zygote:
     def _stop_relaying(self, child: Child) -> None:
         if self._supervised.pop(child.requests.fileno(), None) is not None:
             self._poll.unregister(child.requests)
+
+    def _wake_standby(self, fields: dict[str, Any], message: bytes, outputs: list[int]) -> Child | None:
+        if not fields["from_standby"]:
+            return None
+        child, self._standby = self._standby, None
+        if child is not None:
+            try:
+                child.requests.send(message, *outputs)
+            except OSError:  # It died while it waited.
+                return None
+        return child
 
     def _give_work(self, message: bytes, outputs: list[int]) -> Child:
         spare, self._spare = self._spare, None
@@ -239,6 +264,9 @@ class Zygote:
             message, outputs = requests.receive()
             if not message:
                 os._exit(0)
+            order = standby.order_in(message)
+            if order is not None:
+                os._exit(standby.execute(order, outputs[0], requests))
             request = environment.Request(message, outputs)
             channel = snapshot.keep(outputs[-1]) if request.snapshot else -1
             environment.settle(request, request.output)
@@ -282,6 +310,8 @@ class Zygote:
         if child.environment_id is not None:
             del self._running[child.environment_id]
             self._tell(report)
+        elif child is self._standby:
+            self._standby = None
         elif child is self._spare:
             self._spare = None
             if report["error"] is not None:
