@@ -17,7 +17,9 @@ from .conftest import Machine, RuntimeApi
 
 EVALUATE = "import os, socket, signal\nprint('initialising', flush=True)\ndef handler(event, context):\n    return eval(event)\n"
 SHELL = "#!/bin/sh\n"
-WAITS = SHELL + "echo up\nexec sleep 54321\n"
+LONG = str(10**8 + os.getpid())
+"""So many seconds sleep the processes of this run, and nobody else's."""
+WAITS = SHELL + f"echo up\nexec sleep {LONG}\n"
 
 
 class Extended:
@@ -93,9 +95,9 @@ async def test_ends_are_told_one_by_one_and_the_rest_goes_on(machine: Any) -> No
     environment.sandbox.kill_runtime()
     async with asyncio.timeout(20):
         assert await environment.sandbox.exited == ExitStatus(signal=9)
-    assert _running("54321"), "the extension goes on"
+    assert _running(LONG), "the extension goes on"
     environment.sandbox.kill()
-    await _until_gone("54321")
+    await _until_gone(LONG)
 
 
 async def test_what_cannot_be_executed_is_told_with_the_reason(machine: Any) -> None:
@@ -137,7 +139,7 @@ async def test_a_sandbox_is_killed_before_its_runtime_may_start(machine: Any) ->
     environment.sandbox.kill()
     async with asyncio.timeout(20):
         assert await environment.sandbox.exited == ExitStatus(signal=9)
-    await _until_gone("54321")
+    await _until_gone(LONG)
 
 
 async def test_memory_is_that_of_the_runtime_too(machine: Any) -> None:
@@ -150,17 +152,18 @@ async def test_memory_is_that_of_the_runtime_too(machine: Any) -> None:
 async def test_extension_and_function_are_one_user_in_one_namespace(isolated: Any) -> None:
     source = (
         SHELL
-        + "id -u; id -g; cat /proc/self/status | grep -E '^(CapEff|NoNewPrivs)'; echo x > /tmp/mine; exec sleep 54321\n"
+        + f"echo x > /tmp/mine; id -u; id -g; grep -E '^(CapEff|NoNewPrivs)' /proc/self/status; exec sleep {LONG}\n"
     )
     environment = await start(isolated, ext=source)
-    await environment.until(lambda: b"CapEff" in environment.extension_output)
+    await environment.until(lambda: b"NoNewPrivs:\t1\n" in environment.extension_output)
     environment.sandbox.start_runtime()
     assert environment.extension_output.split()[:2] == [b"993", b"990"]
     assert b"CapEff:\t0000000000000000" in environment.extension_output
-    assert b"NoNewPrivs:\t1" in environment.extension_output
     assert await environment.invoke("open('/tmp/mine').read()") == "x\n"
     names = "[open(f'/proc/{n}/comm').read().strip() for n in os.listdir('/proc') if n.isdigit()]"
-    assert "sleep" in await environment.invoke(names)
+    async with asyncio.timeout(20):
+        while "sleep" not in await environment.invoke(names):
+            pass  # The shell has written, but not executed the last command yet.
     number = "[int(n) for n in os.listdir('/proc') if n.isdigit() and open(f'/proc/{n}/comm').read() == 'sleep\\n'][0]"
     await environment.invoke(f"os.kill({number}, signal.SIGTERM)")
     await environment.until(lambda: environment.exits)
@@ -189,7 +192,7 @@ async def test_stop_leaves_no_process_and_no_descriptor(make_machine: Any, isola
     environment.sandbox.start_runtime()
     assert json.dumps(await environment.invoke("1")) == "1"
     await machine.stop()
-    assert not _running("54321")
+    assert not _running(LONG)
     assert len(set(os.listdir("/proc/self/fd")) - descriptors) <= 1
 
 
@@ -204,6 +207,6 @@ def _running(argument: str) -> bool:
 
 
 async def _until_gone(argument: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while _running(argument):
             await asyncio.sleep(0.01)

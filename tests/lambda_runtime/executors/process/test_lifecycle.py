@@ -13,6 +13,8 @@ import pytest
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
 from lambda_runtime.executors.process.fork_server import ForkServer
 
+MARK = f"of {os.getpid()}"
+"""An argument of processes of this run, and of nobody else's."""
 ECHO = "def handler(event, context):\n    return event\n"
 
 
@@ -74,18 +76,18 @@ async def test_kill_ends_everything_that_the_function_started(machine: Any) -> N
     environment = await machine.run(
         "import subprocess\n"
         "def handler(event, context):\n"
-        "    shell = ['sh', '-c', 'echo there; sleep 1000; true', '98765']\n"
+        f"    shell = ['sh', '-c', 'echo there; sleep 1000; true', '{MARK}']\n"
         "    child = subprocess.Popen(shell, stdout=subprocess.PIPE)\n"
         "    return child.stdout.readline().decode()\n"
     )
     await environment.invoke()
-    assert _processes_with("98765")
+    assert _processes_with(MARK)
     used_mib = environment.sandbox.max_memory_mib()
     environment.sandbox.kill()
     environment.sandbox.kill()
     async with asyncio.timeout(20):
         assert await environment.sandbox.exited == ExitStatus(signal=9)
-    await _until_gone("98765")
+    await _until_gone(MARK)
     assert (environment.sandbox.max_memory_mib() or 0) >= (used_mib or 0) > 0
     environment.sandbox.kill()
 
@@ -134,7 +136,8 @@ async def test_memory_high_water_mark_grows_with_use(machine: Any) -> None:
     await environment.invoke(64)
     after = environment.sandbox.max_memory_mib()
     assert 5 < before < 60
-    assert before + 60 <= after < before + 80
+    # Where somebody looked while it worked, what its parent shares with it counts, too: a few MiB, in the one or the other.
+    assert before + 50 <= after < before + 80
 
 
 async def test_many_environments_start_at_once_and_do_not_mix(machine: Any) -> None:
@@ -202,6 +205,6 @@ def _processes_with(argument: str) -> list[int]:
 
 
 async def _until_gone(argument: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while _processes_with(argument):
             await asyncio.sleep(0.01)

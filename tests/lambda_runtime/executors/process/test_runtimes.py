@@ -226,7 +226,8 @@ async def test_killing_the_gateway_ends_every_environment(tmp_path: Path) -> Non
         "    executor = ProcessExecutor(RuntimeConfig())\n"
         "    await executor.start()\n"
         "    machine = Machine(executor, Path(sys.argv[2]))\n"
-        '    source = \'import os, subprocess\\nsubprocess.Popen(["sleep", "87654"])\\ndef handler(e, c): pass\\n\'\n'
+        '    source = \'import os, subprocess\\nsubprocess.Popen(["sleep", "LONG"])\\ndef handler(e, c): pass\\n\'\n'
+        "    source = source.replace('LONG', sys.argv[3])\n"
         "    environment = await machine.run(source)\n"
         "    await environment.api.first_next.wait()\n"
         "    server = await executor._server(next(iter(executor._servers)))\n"
@@ -234,18 +235,19 @@ async def test_killing_the_gateway_ends_every_environment(tmp_path: Path) -> Non
         "    await asyncio.sleep(1000)\n"
         "asyncio.run(main())\n"
     )
+    long = str(10**8 + os.getpid())  # Nobody else sleeps that many seconds.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(script), str(Path(__file__).parent), str(tmp_path), stdout=asyncio.subprocess.PIPE
+        sys.executable, str(script), str(Path(__file__).parent), str(tmp_path), long, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         pid, scratch = (await process.stdout.readline()).decode().split()
     process.kill()
     await process.wait()
-    async with asyncio.timeout(5):
-        while Path(f"/proc/{pid}").exists() or _running("87654"):
+    async with asyncio.timeout(20):
+        while Path(f"/proc/{pid}").exists() or _running(long):
             await asyncio.sleep(0.01)
-    shutil.rmtree(scratch)
+    shutil.rmtree(scratch, ignore_errors=True)  # Another gateway of this machine may have been faster.
 
 
 def _running(argument: str) -> bool:
