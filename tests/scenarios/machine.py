@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,18 +55,25 @@ def open_files(pid: int) -> int:
 
 def listeners(pid: int) -> int:
     """On how many TCP ports a process listens."""
+    return len(_listening(pid, "tcp")) + len(_listening(pid, "tcp6"))
+
+
+def addresses(pid: int) -> list[list[str | int]]:
+    """At which IPv4 addresses and ports a process listens."""
+    found = (local.split(":") for local in _listening(pid, "tcp"))
+    return [[socket.inet_ntoa(int(host, 16).to_bytes(4, "little")), int(port, 16)] for host, port in found]
+
+
+def _listening(pid: int, table: str) -> list[str]:
+    """The addresses of its listeners, as the kernel writes them."""
     sockets = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
             sockets.add(entry.readlink().name.removeprefix("socket:[").removesuffix("]"))
         except OSError:  # It was closed while we looked.
             continue
-    found = 0
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            found += fields[3] == "0A" and fields[9] in sockets
-    return found
+    lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+    return [fields[1] for fields in map(str.split, lines) if fields[3] == "0A" and fields[9] in sockets]
 
 
 def mounts() -> str:
