@@ -53,7 +53,7 @@ class Functions:
     def create(self, name: str, source: str | dict[str, str | bytes], **parameters: Any) -> str:
         """Create a function and wait until it is active."""
         files = {"index.py": source} if isinstance(source, str) else source
-        fine: dict[str, Any] = {"Runtime": "python3.12", "Handler": "index.handler", "Role": ROLE}
+        fine: dict[str, Any] = {"Runtime": "python3.12", "Handler": "index.handler", "Role": ROLE, "Timeout": 30}
         self.client.create_function(
             FunctionName=name, Code={"ZipFile": self.zip_of(files, executable=("bootstrap",))}, **(fine | parameters)
         )

@@ -30,8 +30,8 @@ def listeners(signpost):
     with socket.create_connection(("127.0.0.1", signpost)) as told, told.makefile() as text:
         return json.load(text)
 
-def ask(host, port, method, path, body, headers):
-    connection = http.client.HTTPConnection(host, port, timeout=1)
+def ask(host, port, method, path, body, headers, timeout=1):
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
@@ -44,7 +44,7 @@ def ask(host, port, method, path, body, headers):
 def handler(event, context):
     if event == "own":
         host, port = OWN.split(":")
-        return [ask(host, int(port), *what) for what in (REGISTER, NEXT)]
+        return [ask(host, int(port), *what, timeout=20) for what in (REGISTER, NEXT)]
     heard, until = [], time.monotonic() + event["seconds"]
     while time.monotonic() < until:
         for host, port in listeners(event["signpost"]):
@@ -133,7 +133,7 @@ def signpost(gateway):
 
 def test_a_function_can_ask_its_own_runtime_api(deploy, result):
     """So that the next test would see the answers that nobody may get from another one's."""
-    registered, waiting = result(deploy(SCANS, Timeout=20), "own")
+    registered, waiting = result(deploy(SCANS, Timeout=60), "own")
     assert registered[0] == 403 and "Extension" in registered[2], registered
     assert waiting[0] == 403 and "InvalidStateTransition" in waiting[2]
 

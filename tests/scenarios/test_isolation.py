@@ -127,7 +127,7 @@ def test_the_tmp_of_another_function_and_of_another_environment_is_invisible(las
 
 def test_the_code_of_another_function_is_invisible(deploy, result):
     deploy({"index.py": EVALUATE, "of_another.py": "secret = 1\n"})
-    name = deploy(EVALUATE)
+    name = deploy(EVALUATE, Timeout=60)
     looked = (
         "subprocess.run('find / -name of_another.py 2>/dev/null', shell=True, capture_output=True, text=True).stdout"
     )
