@@ -171,6 +171,7 @@ def deploy(aws_client: Callable[..., Any]) -> Iterator[Callable[..., str]]:
         archive = code if isinstance(code, bytes) else zip_of(code, executable=executable)
         name = name or short_name()
         parameters.setdefault("Role", f"arn:aws:iam::{account}:role/lambda-role")
+        parameters.setdefault("Timeout", 30)  # On a busy machine, what takes no time may take three seconds.
         client.create_function(
             FunctionName=name, Runtime=runtime, Handler=handler, Code={"ZipFile": archive}, **parameters
         )
