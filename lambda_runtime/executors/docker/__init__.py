@@ -9,6 +9,11 @@ No program of ours is put into a container. What AWS's platform does around the 
 registered, a process above it, a pipe for its log) the image's own /bin/sh does; docs/docker.md says where that ends.
 """
 
+try:
+    import docker as _docker  # noqa: F401
+except ImportError as error:
+    raise ImportError("containers need the Docker SDK: pip install 'lambda-provider[docker]'") from error
+
 from lambda_runtime.executors.docker.executor import DockerExecutor, PreparedDockerVersion
 
 __all__ = ["DockerExecutor", "PreparedDockerVersion"]

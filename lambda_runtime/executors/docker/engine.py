@@ -206,7 +206,7 @@ class Engine:
                 events.close()
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(_translated, function))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(translated, function))
 
 
 def _consume(task: asyncio.Task[EngineInfo]) -> None:
@@ -214,7 +214,7 @@ def _consume(task: asyncio.Task[EngineInfo]) -> None:
         task.exception()  # Whoever waited has it; nobody may have.
 
 
-def _translated(function: Callable[[], T]) -> T:
+def translated(function: Callable[[], T]) -> T:
     """The function's result; the SDK's errors as ours."""
     try:
         return function()
@@ -277,7 +277,7 @@ def _open_at(address: str) -> tuple[docker.APIClient, EngineInfo]:
         client.timeout = _CALL_TIMEOUT_S
         return client, client.version(), client.info()
 
-    client, version, info = _translated(make)
+    client, version, info = translated(make)
     components = {str(each.get("Name")) for each in version.get("Components") or ()}
     security = [str(option) for option in info.get("SecurityOptions") or ()]
     engine = EngineInfo(
