@@ -42,6 +42,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+import bench_docker
 import bench_state
 import bench_streams
 import boto3
@@ -506,6 +507,7 @@ def main() -> None:
     queues(python)
     streams(python)
     bench_state.costs(sys.modules[__name__], 300, options.rounds, python)
+    bench_docker.costs(sys.modules[__name__], options.requests, max(3, options.cold // 2))
     if options.functions:
         many_functions(options.functions, python)
         bench_state.many(sys.modules[__name__], options.functions, python)
