@@ -10,6 +10,7 @@ import random
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,8 @@ class ProcessExecutor:
         self._servers: dict[Interpreter | None, asyncio.Task[ForkServer]] = {}
         self._files: dict[Interpreter | None, RuntimeFiles] = {}
         """What `/var/runtime` holds in the zygotes that were started."""
+        self._versions: Counter[Interpreter | None] = Counter()
+        """How many prepared versions an interpreter has: without one, none stands by."""
         self._cache: CodeCache | None = None
         self._scratch: Scratch | None = None
         self._host_ids = HostIds()
@@ -179,6 +182,7 @@ class ProcessExecutor:
             extensions=cache.files(layers, "extensions"),
         )
         prepared.snapshot_obstacle = self._snapshot_obstacle(prepared)
+        self._versions[interpreter] += 1
         self._stand_by(server, prepared)
         return prepared
 
@@ -200,6 +204,10 @@ class ProcessExecutor:
     async def release(self, prepared: PreparedVersion) -> None:
         """Give up the unpacked code; environments that still run keep it until they end."""
         assert isinstance(prepared, PreparedProcessVersion)
+        self._versions[prepared.interpreter] -= 1
+        task = self._servers.get(prepared.interpreter) if not self._versions[prepared.interpreter] else None
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+            task.result().stand_down()
         if self._cache is not None:
             for name in (prepared.code, prepared.layers):
                 await asyncio.to_thread(self._cache.release, name)
@@ -308,7 +316,8 @@ class ProcessExecutor:
         return {name: prepared.variables[name] for name in ("LANG", "LD_LIBRARY_PATH", "PATH", "TZ")}
 
     def _stand_by(self, server: ForkServer, prepared: PreparedProcessVersion) -> None:
-        if (given := self._standby_variables(server, prepared)) is not None:
+        given = self._standby_variables(server, prepared) if self._versions[prepared.interpreter] else None
+        if given is not None:
             server.stand_by([prepared.program[0], f"{prepared.places.runtime}/{programs.NODE_STANDBY}"], given)
 
     async def _server(self, interpreter: Interpreter | None) -> ForkServer:

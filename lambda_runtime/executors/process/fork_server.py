@@ -159,6 +159,14 @@ class ForkServer:
             order = {"command": command, "variables": dict(variables), "limits": self.limits}
             self._send({"stand_by": order}, self._standby)
 
+    def stand_down(self) -> None:
+        """End the interpreter that stands by, if there is one: nobody will use it."""
+        standby, self._standby = self._standby, None
+        if standby is not None:
+            standby.close()
+            if self.alive:
+                self._send({"stand_down": True})
+
     async def stop(self) -> None:
         """End the zygote and every sandbox of it; returns when it is gone. May be called twice."""
         if self.alive:

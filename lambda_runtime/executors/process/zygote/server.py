@@ -9,8 +9,8 @@ cold start waits for neither. Each start takes the spare and leaves the forking 
 
 Messages in: `{"start": ID, ...}` with the write ends of the output pipes (the runtime's, and the extensions' if there are any),
 `{"stand_by": what to start}` with the write end of its output pipe, which comes again with the start that takes it,
-`{"terminate": ID}`, `{"kill": ID}`, `{"freeze": ID}`, `{"thaw": ID}`; with extensions also `{"start_runtime": ID}`,
-`{"kill_runtime": ID}`.
+`{"stand_down": true}`, `{"terminate": ID}`, `{"kill": ID}`, `{"freeze": ID}`, `{"thaw": ID}`; with extensions also
+`{"start_runtime": ID}`, `{"kill_runtime": ID}`.
 Messages out: `{"ready": ...}` or `{"failed": ...}` once; `{"started": ID, "pid": ..., "host_id": its user here, or null}`;
 `{"exited": ID, "status": wait status, "error": what went wrong before the runtime, "entry_point_error": why it could not be
 executed}`; for each process of an environment with extensions `{"process": NAME or null, "of": ID, "status": …, "problem": …}`.
@@ -135,6 +135,11 @@ class Zygote:
             return
         if "stand_by" in fields:
             self._stand_by(message, outputs)
+            return
+        if "stand_down" in fields:
+            if self._standby is not None:
+                os.kill(self._standby.pid, signal.SIGKILL)
+            self._standby = None
             return
         name = next(iter(fields))
         child = self._running.get(fields[name])

@@ -127,6 +127,25 @@ async def test_one_that_ended_while_it_waited_is_not_missed(isolated: Any) -> No
     assert await environment.invoke() == 1
 
 
+async def test_none_stands_by_without_a_version_that_could_use_it(isolated: Any) -> None:
+    versions = [
+        await isolated.prepare({"index.js": f"exports.handler = async () => {n};"}, "nodejs20.x") for n in (1, 2)
+    ]
+    standing_by = Path(f"/proc/{await _stands_by(isolated)}")
+    await isolated.executor.release(versions[0])
+    await asyncio.sleep(2 * PAUSE_S)
+    assert _reads(standing_by)
+    environment = await isolated.start(versions[1])
+    await isolated.executor.release(versions[1])
+    assert await environment.invoke() == 2, "environments of before go on"
+    environment.sandbox.kill()
+    async with asyncio.timeout(20):
+        while _node_processes(isolated):
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(2 * PAUSE_S)
+    assert not _node_processes(isolated), "and the start of before calls for none"
+
+
 async def test_many_starts_at_once_share_one(isolated: Any) -> None:
     prepared = await isolated.prepare({"index.js": "exports.handler = async (event) => event;"}, "nodejs20.x")
     await _stands_by(isolated)
