@@ -14,9 +14,11 @@ class VersionNotDeployed(RuntimeServiceError):
 class VersionFailed(RuntimeServiceError):
     """The version cannot run: `code` is a StateReasonCode of the model, the message says what to do about it."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, passing: bool = False) -> None:
+        """`passing` is what may be over at the next invoke, which then tries again: no engine answers."""
         super().__init__(message)
         self.code = code
+        self.passing = passing
 
 
 class EnvironmentNotStarted(RuntimeServiceError):

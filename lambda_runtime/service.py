@@ -82,6 +82,8 @@ class RuntimeService:
         self._drained: set[Manager] = set()
         self._drain_ended = asyncio.Event()
         self._without_runtime: dict[str, VersionFailed] = {}
+        self._to_try_again: dict[str, FunctionVersion] = {}
+        """Versions without a runtime that an invoke prepares again."""
         self._undeployable: set[str] = set()
         self._deploying: dict[str, asyncio.Future[None]] = {}
         self._releases: set[asyncio.Task[None]] = set()
@@ -125,6 +127,7 @@ class RuntimeService:
         log_sink, self._log_sink = self._log_sink, self._log_sink.renewed()
         ending = self._end_all()
         self._without_runtime.clear()
+        self._to_try_again.clear()
         self._undeployable.clear()
         while ending & self._drained:
             self._drain_ended.clear()
@@ -187,6 +190,7 @@ class RuntimeService:
     async def retire(self, arn: str) -> None:
         """Forget a version: what runs may finish, nothing new is taken. Unknown ARNs are ignored."""
         self._without_runtime.pop(arn, None)
+        self._to_try_again.pop(arn, None)
         self._undeployable.discard(arn)
         manager = self._managers.pop(arn, None)
         if manager is not None:
@@ -308,6 +312,8 @@ class RuntimeService:
             await asyncio.shield(deploying)
         if self._stopped:
             raise ServiceStopped("the service is stopping")
+        if (version := self._to_try_again.get(arn)) is not None:
+            await self.deploy(version)
         manager = self._managers.get(arn)
         if manager is None:
             raise self._without_runtime.get(arn) or VersionNotDeployed(arn)
@@ -325,6 +331,7 @@ class RuntimeService:
 
     async def _prepare(self, version: FunctionVersion) -> Manager | None:
         self._without_runtime.pop(version.arn, None)
+        self._to_try_again.pop(version.arn, None)
         self._undeployable.discard(version.arn)
         try:
             prepared = await self._prepared(version)
@@ -333,6 +340,8 @@ class RuntimeService:
                 raise
             logger.warning("%s cannot run here: %s", version.arn, error)
             self._without_runtime[version.arn] = error
+            if error.passing:
+                self._to_try_again[version.arn] = version
             return None
         if version.max_concurrency is not None:
             return ManagedInstances(

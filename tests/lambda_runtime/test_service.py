@@ -481,6 +481,19 @@ async def test_missing_runtime_fails_the_invoke_not_the_deployment(
     assert (await service.invoke(invocation(b"1"))).payload == b"1"
 
 
+async def test_what_was_missing_for_a_while_is_tried_again_by_the_next_invoke(
+    service: RuntimeService, executor: FakeExecutor
+) -> None:
+    executor.fail_prepare = VersionFailed("InvalidRuntime", "no engine answers", passing=True)
+    await service.deploy(function_version())
+    for _ in range(2):
+        with pytest.raises(VersionFailed, match="no engine answers"):
+            await service.invoke(invocation())
+    executor.fail_prepare = None
+    answers = await asyncio.gather(*(service.invoke(invocation(b"1")) for _ in range(3)))
+    assert [each.payload for each in answers] == [b"1"] * 3
+
+
 async def test_setting_makes_a_missing_runtime_fail_the_deployment(executor: FakeExecutor) -> None:
     executor.fail_prepare = VersionFailed("InvalidRuntime", "no such interpreter")
     service = RuntimeService(RuntimeConfig(runtime_mismatch="error"), executor)

@@ -155,9 +155,11 @@ class DockerExecutor:
         try:
             return await self._prepare(version)
         except EngineError as error:
+            gone = isinstance(error, EngineUnavailable)
             raise VersionFailed(
-                "InvalidRuntime" if isinstance(error, EngineUnavailable) else "InternalError",
+                "InvalidRuntime" if gone else "InternalError",
                 f"{version.image_uri or version.runtime} cannot run here: {error}",
+                passing=gone,
             ) from error
 
     async def _prepare(self, version: FunctionVersion) -> PreparedDockerVersion:
