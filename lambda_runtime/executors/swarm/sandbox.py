@@ -1,0 +1,287 @@
+"""One running task, as the gateway sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from lambda_runtime.executors.base import ExitStatus, SandboxSpec
+from lambda_runtime.executors.docker.engine import Engine, EngineError
+from lambda_runtime.executors.docker.reach import LOOPBACK
+from lambda_runtime.executors.process.peers import Address
+from lambda_runtime.executors.swarm import task as swarm_task
+from lambda_runtime.executors.swarm.cluster import ENDED, Cluster, Task, TaskOutput, problem
+from lambda_runtime.executors.swarm.gate import Gate, Pass
+from lambda_runtime.executors.swarm.task import MARK, Plan
+
+_LOG = logging.getLogger(__name__)
+
+_FIRST_SIGNAL_CODE = 128
+_KILL_LIMIT_S = 20.0
+_PENDING_LIMIT_S = 5.0
+"""Less than an init phase may take, so that it is told why no node takes the task."""
+_REASONS = {"missing": "no such file or directory", "denied": "permission denied"}
+
+
+class NotStarted(OSError):
+    """A node could not start the task; `node` is its id, empty when no node takes it."""
+
+    def __init__(self, text: str, node: str = "") -> None:
+        super().__init__(text)
+        self.node = node
+
+
+class SwarmSandbox:
+    """A `lambda_runtime.executors.base.Sandbox` that is a service of one task.
+
+        created -> under way (its runtime has called, or Swarm says that it runs) -> ended
+
+    `on_end` is called once, when nothing of it is left in the cluster. On the loop only.
+    """
+
+    def __init__(
+        self, plan: Plan, spec: SandboxSpec, engine: Engine, cluster: Cluster, gate: Gate, on_end: Callable[[], None]
+    ) -> None:
+        self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when Swarm has nothing of it any more."""
+        self.address = LOOPBACK
+        self.node = ""
+        self._plan = plan
+        self._spec = spec
+        self._engine = engine
+        self._cluster = cluster
+        self._gate = gate
+        self._on_end = on_end
+        host, _, port = spec.runtime_api.rpartition(":")
+        self._pass: Pass = gate.issue((host, int(port)))
+        self._mark = MARK + self._pass.token.encode() + b" "
+        self._held = b""
+        self._service = ""
+        self._output: TaskOutput | None = None
+        self._runs: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._running_extensions = set(plan.extensions) if plan.shell else set()
+        self._killed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- start
+
+    async def start(self, name: str, gate: tuple[str, int], variables: Mapping[str, str], avoided: list[str]) -> None:
+        """Have Swarm run it; done when it is under way. Raises NotStarted, EngineError; nothing is left then, or soon.
+
+        `gate` is the address and port at which the cluster reaches the gateway, `avoided` are nodes that it is not placed on.
+        """
+        runtime_api = f"{self._pass.host}:{gate[1]}"
+        variables = {**variables, "AWS_LAMBDA_RUNTIME_API": runtime_api}
+        inner = {key: variables[key] for key in self._spec.extension_variables if key in variables}
+        service = swarm_task.environment(
+            self._plan, name, variables, inner, self._pass.token, (gate[0], self._pass.host), avoided
+        )
+        try:
+            self._service = await self._cluster.create(service, self._changed)
+            used: asyncio.Future[Any] = asyncio.ensure_future(self._pass.used.wait())
+            try:
+                done, _ = await asyncio.wait(
+                    [used, self._runs], timeout=_PENDING_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                used.cancel()
+            if self._runs.done():
+                await self._runs
+            elif not done and not self.node:
+                found = await self._cluster.tasks(self._service)
+                raise NotStarted(problem(found[0]) if found else "no node of the cluster takes it")
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            self._cluster.calm(self._service)
+            if self._runs.done() and not self._runs.cancelled():
+                self._runs.exception()
+
+    def _changed(self, task: Task | None, lost: str) -> None:
+        """What the managers say of it now."""
+        if task is None:
+            if self._killed or self.exited.done():
+                self._end(ExitStatus(signal=signal.SIGKILL))
+            return
+        state = str(task["Status"]["State"])
+        self.node = str(task.get("NodeID") or "")
+        if self.node and self._output is None and not self._killed:
+            self._output = TaskOutput(self._engine, str(task["ID"]), self._wrote)
+        if lost or state == "orphaned":
+            _LOG.warning(
+                "%s: an execution environment is lost: %s", self._plan.labels.get("lambda-provider.function"), lost
+            )
+            self._end(ExitStatus(signal=signal.SIGKILL))
+        elif state == "running":
+            self._learn_address(task)
+            if not self._runs.done():
+                self._runs.set_result(None)
+        elif state in ENDED:
+            self._ended(task, state)
+
+    def _ended(self, task: Task, state: str) -> None:
+        status = (task["Status"].get("ContainerStatus") or {}) if state != "rejected" else {}
+        if not self._runs.done():
+            if state == "rejected" or (
+                state == "failed" and not status.get("PID") and "non-zero exit" not in problem(task)
+            ):
+                self._runs.set_exception(NotStarted(problem(task), self.node))
+            else:
+                self._runs.set_result(None)
+        code = int(status.get("ExitCode") or 0)
+        number = code - _FIRST_SIGNAL_CODE
+        if self._killed or state == "rejected":
+            self._end(ExitStatus(signal=signal.SIGKILL))
+        elif number > 0 and number in signal.valid_signals():
+            self._end(ExitStatus(signal=number))
+        else:
+            self._end(ExitStatus(code=code))
+
+    def _learn_address(self, task: Task) -> None:
+        for attachment in task.get("NetworksAttachments") or ():
+            for address in attachment.get("Addresses") or ():
+                self.address = str(address).partition("/")[0]
+
+    # --- output
+
+    def _wrote(self, data: bytes) -> None:
+        """Output of the function, and between it what the shell above says."""
+        data, self._held = self._held + data, b""
+        while (at := data.find(self._mark)) >= 0:
+            end = data.find(b"\n", at)
+            if at:
+                self._spec.on_output(data[:at])
+            if end < 0:
+                self._held = data[at:]
+                return
+            words = data[at + len(self._mark) : end].decode("utf-8", "replace").split(" ")
+            data = data[end + 1 :]
+            self._told(words)
+        keep = next(
+            (n for n in range(min(len(self._mark) - 1, len(data)), 0, -1) if self._mark.startswith(data[-n:])), 0
+        )
+        data, self._held = data[: len(data) - keep], data[len(data) - keep :]
+        if data:
+            self._spec.on_output(data)
+
+    def _told(self, words: list[str]) -> None:
+        if words[0] == "runtime":
+            code, memory = int(words[1]), "memory" in words
+            number = code - _FIRST_SIGNAL_CODE
+            if number > 0 and number in signal.valid_signals():
+                self._exit(ExitStatus(signal=number, out_of_memory=memory))
+            else:
+                self._exit(ExitStatus(code=code))
+        elif words[0] in _REASONS:
+            program = " ".join(words[1:])
+            self._exit(ExitStatus(code=127, entry_point_error=f"fork/exec {program}: {_REASONS[words[0]]}"))
+        elif words[0] == "extension" and (name := " ".join(words[2:])) in self._running_extensions:
+            self._running_extensions.discard(name)
+            code = int(words[1])
+            number = code - _FIRST_SIGNAL_CODE
+            status = ExitStatus(signal=number) if number in signal.valid_signals() else ExitStatus(code=code)
+            if code in (126, 127):
+                reason = _REASONS["denied" if code == 126 else "missing"]
+                status = ExitStatus(code=code, entry_point_error=f"fork/exec /opt/extensions/{name}: {reason}")
+            self._spec.on_extension_exit(name, status)
+
+    def _exit(self, status: ExitStatus) -> None:
+        if not self.exited.done():
+            self.exited.set_result(status)
+
+    def _end(self, status: ExitStatus) -> None:
+        """Any state -> ended."""
+        if self.gone.done():
+            return
+        self.gone.set_result(None)
+        self._pass.close()
+        self._cluster.forget(self._service)
+        if self._output is not None:
+            self._output.close()
+        if self._held:
+            self._spec.on_output(self._held)
+            self._held = b""
+        for name in sorted(self._running_extensions):
+            self._spec.on_extension_exit(name, ExitStatus(signal=signal.SIGKILL))
+        self._running_extensions.clear()
+        if not self._runs.done():
+            self._runs.set_result(None)
+        self._exit(status)
+        self._track(self._remove())
+
+    async def _remove(self) -> None:
+        if self._service:
+            try:
+                await self._cluster.remove(self._service)
+            except EngineError as error:
+                _LOG.debug("a service is removed when a manager answers: %s", error)
+        self._on_end()
+
+    # --- what the environment asks for (Sandbox)
+
+    def admits(self, peer: Address, local: Address) -> bool:
+        """Whether the connection is one that came with this environment's secret: only those reach its listener by the gate."""
+        return self._gate.made(peer)
+
+    def start_runtime(self) -> None:
+        """Nothing can be started in a task: the runtime starts beside the extensions, and waits for them at its first event."""
+
+    def drain_output(self) -> None:
+        """Nothing that has arrived is held back; a line takes some milliseconds from its node."""
+
+    def max_memory_mib(self) -> int | None:
+        """Only the node knows, and Swarm does not ask it."""
+        return None
+
+    def work_begins(self) -> None:
+        """Nothing is watched."""
+
+    def work_ends(self) -> None:
+        """Nothing is watched."""
+
+    def rests(self) -> None:
+        """Swarm cannot pause a task."""
+
+    def terminate(self) -> None:
+        """SIGTERM to the runtime of an environment with extensions; they and it have two seconds from then on."""
+        if self._plan.extensions and not self._killed and self._service and not self.gone.done():
+            self._track(self._scale())
+
+    async def _scale(self) -> None:
+        try:
+            await self._cluster.scale_to_none(self._service)
+        except EngineError as error:
+            _LOG.debug("an environment cannot be asked to end: %s", error)
+
+    def kill_runtime(self) -> None:
+        """Without extensions the end of all; with them it comes two seconds after `terminate`."""
+        if not self._plan.extensions:
+            self.kill()
+
+    def kill(self) -> None:
+        """Cut it off from the Runtime API now, and have Swarm end it; `exited` follows."""
+        if self._killed or self.gone.done():
+            return
+        self._killed = True
+        self._pass.close()
+        self._track(self._kill())
+
+    async def _kill(self) -> None:
+        try:
+            if self._service:
+                await self._cluster.remove(self._service)
+                self._cluster.hurry(self._service)
+                await asyncio.wait([self.gone], timeout=_KILL_LIMIT_S)
+        except EngineError as error:
+            _LOG.warning("cannot end an environment in the cluster: %s", error)
+        self._end(ExitStatus(signal=signal.SIGKILL))
+
+    def _track(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
