@@ -209,7 +209,7 @@ def test_a_container_has_the_bounds_of_its_function(functions, containers):
 
 
 def test_flags_network_and_names_of_the_docker_command_hold(images, own_gateway, functions_of, engine, containers):
-    network = engine.networks.create("lambda-provider-test", driver="bridge")
+    network = engine.networks.create(f"lambda-provider-{os.getpid()}", driver="bridge")
     try:
         flags = "-e MARK=flag --add-host db:10.1.2.3 --label team=blue --dns 10.9.8.7 --ulimit nofile=500"
         running = own_gateway("--host-adapter", "bare", LAMBDA_DOCKER_NETWORK=network.name, LAMBDA_DOCKER_FLAGS=flags)
@@ -351,7 +351,7 @@ def own_engine(images, tmp_path_factory) -> Iterator[Any]:
         client.close()
         yield engine
     finally:
-        engine.stop()
+        engine.close()
 
 
 class OwnEngine:
@@ -380,6 +380,10 @@ class OwnEngine:
             self._process.send_signal(number)
             self._process.wait(40)
             self._process = None
+
+    def close(self) -> None:
+        self.stop()
+        subprocess.run(["ip", "link", "delete", self._bridge], check=False)
 
     def _answers(self) -> bool:
         command = ["docker", "--host", self.address, "version"]
