@@ -201,6 +201,7 @@ def test_a_function_that_takes_all_processors_does_not_stop_others(deploy, invok
     assert result(other, "after") == "after"
 
 
+@pytest.mark.process_only  # In a container that is a shell of the same user, and ending it ends the container.
 def test_what_belongs_to_the_platform_inside_cannot_be_ended_or_traced(lasting, result):
     evaluate = lasting(EVALUATE)
     stream = "os.environ['AWS_LAMBDA_LOG_STREAM_NAME']"
