@@ -7,6 +7,7 @@ gives its resources names of its own, so tests do not see each other.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -17,7 +18,7 @@ import sys
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,25 @@ class RunningGateway:
         return int(self.url.rpartition(":")[2])
 
 
-def start_gateway(*arguments: str, env: Mapping[str, str] | None = None) -> RunningGateway:
-    """Start `lambda-provider start` on a free port and wait for its ready line; fails with what it printed instead."""
+def start_gateway(*arguments: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()) -> RunningGateway:
+    """Start `lambda-provider start` on a free port and wait for its ready line; fails with what it printed instead.
+
+    `prefix` is a command that executes the gateway, in circumstances of its own.
+    """
     started = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "lambda_provider.cli", "start", "--port", "0", "--log-level", "warning", *arguments],
+        [
+            *prefix,
+            sys.executable,
+            "-m",
+            "lambda_provider.cli",
+            "start",
+            "--port",
+            "0",
+            "--log-level",
+            "warning",
+            *arguments,
+        ],
         stdout=subprocess.PIPE,
         text=True,
         env={**_clean_environment(), **(env or {})},
@@ -125,9 +140,57 @@ def short_name(prefix: str = "fn") -> str:
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Scenarios whose module names EXECUTORS run once on each, but for those marked `process_only`."""
+    executors = getattr(metafunc.module, "EXECUTORS", ())
+    if "executor" in metafunc.fixturenames and executors:
+        if metafunc.definition.get_closest_marker("process_only"):
+            executors = ("process",)
+        docker = [pytest.mark.docker]
+        marked = [pytest.param(name, marks=docker if name.startswith("docker") else []) for name in executors]
+        metafunc.parametrize("executor", marked, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def gateway() -> Iterator[RunningGateway]:
-    running = start_gateway()
+def images() -> list[str]:
+    """The names of the stand-in images that a Docker engine has now; skips where no engine can be used."""
+    spec = importlib.util.spec_from_file_location("stand_in_images", Path(__file__).parent / "images" / "build.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    try:
+        import docker
+
+        client = docker.from_env(timeout=120)
+        client.ping()
+    except Exception as error:
+        if os.environ.get("REQUIRE_DOCKER"):
+            raise
+        pytest.skip(f"no Docker engine can be used: {error}")
+    names: list[str] = module.build(client)
+    return names
+
+
+@pytest.fixture(scope="session")
+def executor(request: pytest.FixtureRequest) -> str:
+    """The executor of the gateways that scenarios talk to. `docker-host` is docker with containers in this machine's network."""
+    name: str = getattr(request, "param", "process")
+    if name.startswith("docker"):
+        request.getfixturevalue("images")
+    return name
+
+
+def executor_settings(executor: str) -> dict[str, str]:
+    """The settings of a gateway with this executor."""
+    name, _, network = executor.partition("-")
+    return {"LAMBDA_EXECUTOR": name, **({"LAMBDA_DOCKER_NETWORK": network} if network else {})}
+
+
+@pytest.fixture(scope="session")
+def gateway(executor: str) -> Iterator[RunningGateway]:
+    settings = executor_settings(executor)
+    running = start_gateway("--executor", settings["LAMBDA_EXECUTOR"], env=settings)
     try:
         yield running
     finally:
@@ -210,6 +273,11 @@ def _no_aws_settings_of_the_developer() -> Iterator[None]:
 @pytest.fixture(scope="session", name="start_gateway")
 def _start_gateway() -> Callable[..., RunningGateway]:
     return start_gateway
+
+
+@pytest.fixture(scope="session", name="executor_settings")
+def _executor_settings() -> Callable[[str], dict[str, str]]:
+    return executor_settings
 
 
 @pytest.fixture(scope="session", name="stop_gateway")
