@@ -71,7 +71,7 @@ def _promises(settings: DockerSettings) -> list[Capability]:
         Capability(
             "memory limit", True, "by the kernel; a node's memory is reserved, so that it is not promised twice"
         ),
-        Capability("memory used", False, "Swarm does not tell; reports have none"),
+        Capability("memory used", False, "Swarm does not tell; reports say 0 MB"),
         Capability("process limit", True, f"{PROCESS_LIMIT['RLIMIT_NPROC'][0]} processes and threads"),
         Capability("processor share", True, processors),
         Capability("frozen when idle", False, "background work goes on between invocations"),

@@ -64,19 +64,30 @@ class Cluster:
         self._watching: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._down: frozenset[str] = frozenset()
+        self._unwanted: set[asyncio.Future[None]] = set()
         self.known: set[str] = set()
         """Services that are to stay though nobody listens to their tasks."""
 
     async def create(self, spec: Mapping[str, Any], listener: TaskListener) -> str:
-        """Make a service and listen to its task; its id. Raises EngineError."""
+        """Make a service and listen to its task; its id. Raises EngineError. Cancelled, what was made is removed."""
         self._creating += 1
+        making = asyncio.ensure_future(
+            self._engine.call(lambda client: _request(client, "post", "/services/create", spec))
+        )
         try:
-            made = await self._engine.call(lambda client: _request(client, "post", "/services/create", spec))
+            made = await asyncio.shield(making)
             self._listeners[made["ID"]] = listener
             self.hurry(made["ID"])
             return str(made["ID"])
+        except asyncio.CancelledError:
+            self._unwanted.add(asyncio.ensure_future(self._undo(making)))
+            raise
         finally:
             self._creating -= 1
+
+    async def _undo(self, making: asyncio.Future[dict[str, Any]]) -> None:
+        with contextlib.suppress(EngineError):  # It was not made; or goes by its label, when the gateway stops.
+            await self.remove(str((await making)["ID"]))
 
     async def scale_to_none(self, service: str) -> None:
         """Have the task end as its service says: its signal, then, when the time is over, SIGKILL. Raises EngineError."""
@@ -123,6 +134,8 @@ class Cluster:
 
     async def close(self) -> None:
         """Ask no more. May be called twice."""
+        await asyncio.gather(*self._unwanted, return_exceptions=True)
+        self._unwanted.clear()
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)

@@ -23,6 +23,7 @@ _FIRST_SIGNAL_CODE = 128
 _KILL_LIMIT_S = 20.0
 _PENDING_LIMIT_S = 5.0
 """Less than an init phase may take, so that it is told why no node takes the task."""
+_START_LIMIT_S = 30.0
 _REASONS = {"missing": "no such file or directory", "denied": "permission denied"}
 
 
@@ -84,16 +85,9 @@ class SwarmSandbox:
             self._service = await self._cluster.create(service, self._changed)
             used: asyncio.Future[Any] = asyncio.ensure_future(self._pass.used.wait())
             try:
-                done, _ = await asyncio.wait(
-                    [used, self._runs], timeout=_PENDING_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
-                )
+                await self._under_way(used)
             finally:
                 used.cancel()
-            if self._runs.done():
-                await self._runs
-            elif not done and not self.node:
-                found = await self._cluster.tasks(self._service)
-                raise NotStarted(problem(found[0]) if found else "no node of the cluster takes it")
         except BaseException:
             self.kill()
             raise
@@ -101,6 +95,18 @@ class SwarmSandbox:
             self._cluster.calm(self._service)
             if self._runs.done() and not self._runs.cancelled():
                 self._runs.exception()
+
+    async def _under_way(self, used: asyncio.Future[Any]) -> None:
+        for limit_s in (_PENDING_LIMIT_S, _START_LIMIT_S):
+            done, _ = await asyncio.wait([used, self._runs], timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if self._runs.done():
+                await self._runs
+            if done or self.node:
+                return
+            found = await self._cluster.tasks(self._service)
+            said = problem(found[0]) if found else "no node of the cluster takes it"
+            if "no suitable node" in said or limit_s == _START_LIMIT_S:
+                raise NotStarted(said)
 
     def _changed(self, task: Task | None, lost: str) -> None:
         """What the managers say of it now."""

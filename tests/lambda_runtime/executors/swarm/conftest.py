@@ -245,7 +245,7 @@ class Functions:
     directory: Path
     log: list[str] = field(default_factory=list)
 
-    async def deploy(self, source: str | Mapping[str, str], runtime: str = "python3.12", **fields: Any) -> str:
+    async def deploy(self, source: str | Mapping[str, str], runtime: str | None = "python3.12", **fields: Any) -> str:
         """The ARN of a function with this code."""
         name = f"f{uuid.uuid4().hex[:8]}"
         arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}:$LATEST"

@@ -151,6 +151,28 @@ done
     await functions.until_logged("watcher has SHUTDOWN")
 
 
+async def test_an_image_that_one_node_has_runs_there(engines: TwoEngines, functions: Functions) -> None:
+    client = engines.manager.client
+    base = client.create_container("public.ecr.aws/lambda/provided:al2023", entrypoint=["/bin/true"])["Id"]
+    bootstrap = (
+        'api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"; while :; do '
+        "id=$(curl -sS -D - -o /dev/null $api/next | tr -d '\\r' | sed -n 's/^lambda-runtime-aws-request-id: //Ip'); "
+        'curl -sS -d "\\"$MINE $1\\"" $api/$id/response; done'
+    )
+    client.commit(base, "only-here", "1", conf={"Entrypoint": ["/bin/sh", "-c", bootstrap, "sh"], "Env": ["MINE=from"]})
+    client.remove_container(base)
+    try:
+        arn = await functions.deploy(
+            {}, runtime=None, code=None, handler=None, image_uri="only-here:1", image_command=("the image",)
+        )
+        assert await asyncio.gather(*(functions.invoke(arn) for _ in range(3))) == ["from the image"] * 3
+        manager = next(node for node, engine in engines.ids().items() if engine is engines.manager)
+        assert set(places(functions)) == {manager}
+    finally:
+        await functions.service.stop()
+        client.remove_image("only-here:1", force=True)
+
+
 async def test_a_start_that_no_node_can_do_says_why(functions: Functions) -> None:
     arn = await functions.deploy("def handler(event, context):\n    return 1\n", memory_mib=10_000_000)
     with pytest.raises(Exception, match="insufficient resources"):
