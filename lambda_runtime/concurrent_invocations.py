@@ -9,16 +9,21 @@ from dataclasses import dataclass
 
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import EnvironmentNotStarted
-from lambda_runtime.failures import decoded, error_body
+from lambda_runtime.failures import (
+    EXITED,
+    TIMED_OUT,
+    TOO_LARGE,
+    UNHANDLED,
+    fault_body,
+    status_of,
+    timeout_body,
+    too_large_body,
+)
 from lambda_runtime.platform_events import InvokeReport
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
 from lambda_runtime.runtime_api.routes import Refused, ResponseStream
 from lambda_runtime.types import FunctionVersion, InvocationResult
-from lambda_runtime.work import TOO_LARGE, StreamedResponse, Work
-
-UNHANDLED = "Unhandled"
-TIMED_OUT = "Sandbox.Timedout"
-EXITED = "Runtime.ExitError"
+from lambda_runtime.work import StreamedResponse, Work
 
 _LOSS_GRACE_S = 0.2
 """How long after the end of its connection a worker's last answer, or the end of the whole runtime, may become known."""
@@ -65,7 +70,6 @@ class ConcurrentInvocations:
         self._running: dict[bytes, _Running] = {}
         self._late: set[bytes] = set()
         """Invocations that timed out and whose worker has not answered yet."""
-        self._collecting: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._running)
@@ -91,7 +95,7 @@ class ConcurrentInvocations:
     def fail_all(self, error_type: str, message: str, reported: str | None = None) -> None:
         """Everything under way fails; `reported` is the type for the log's report if that is another one."""
         for request_id, running in list(self._running.items()):
-            payload = error_body(error_type, f"RequestId: {request_id.decode()} Error: {message}")
+            payload = fault_body(error_type, request_id.decode(), message)
             self._fail(request_id, running, reported or error_type, payload)
 
     def abandon(self) -> None:
@@ -114,29 +118,18 @@ class ConcurrentInvocations:
         running = self._find(request_id)
         if running is None:
             return _Nobody()
-        buffered = not running.work.invocation.streaming
-        limit = self._config.max_response_bytes if buffered else self._config.max_streamed_response_bytes
-        result = InvocationResult(b"", self._version.version)
-        result.content_type = content_type.decode("latin-1") if content_type else "application/octet-stream"
-        stream = running.stream = StreamedResponse(
-            connection, limit, lambda error, details: self._stream_ended(request_id, running, result, error, details)
-        )
-        stream.result = result
-        if buffered:
-            task = self._loop.create_task(_collect(stream, running.work, result))
-            self._collecting.add(task)
-            task.add_done_callback(self._collecting.discard)
-        else:
-            result.stream = stream.chunks()
-            running.work.answer(result)
+
+        def ended(error: str | None, details: bytes) -> None:
+            self._stream_ended(request_id, running, stream, error, details)
+
+        version = self._version.version
+        stream = running.stream = StreamedResponse(running.work, version, content_type, connection, self._config, ended)
         return stream
 
     def too_large(self, request_id: bytes) -> None:
         """A response above the limit."""
         if (running := self._find(request_id)) is not None:
-            limit = self._config.max_response_bytes
-            message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
-            self._fail(request_id, running, TOO_LARGE, error_body(TOO_LARGE, message, False))
+            self._fail(request_id, running, TOO_LARGE, too_large_body(self._config.max_response_bytes))
 
     def failed(self, request_id: bytes, body: bytes, error_type: str | None) -> None:
         """The handler raised."""
@@ -203,20 +196,16 @@ class ConcurrentInvocations:
         self._on_end(work, result, report)
 
     def _stream_ended(
-        self, request_id: bytes, running: _Running, result: InvocationResult, error: str | None, details: bytes
+        self, request_id: bytes, running: _Running, stream: StreamedResponse, error: str | None, details: bytes
     ) -> None:
         if self._running.get(request_id) is not running:
             return
-        if error is not None:
-            result.function_error = UNHANDLED
-            result.payload = decoded(details) or error_body(error, "", False)
-        status = "success" if error is None else "timeout" if error == TIMED_OUT else "error"
-        self._complete(request_id, running, result, status, error)
+        stream.conclude(error, details)
+        self._complete(request_id, running, stream.result, status_of(error), error)
         running.work.finish()
 
     def _timed_out(self, request_id: bytes) -> None:
-        timeout_s, name = self._version.timeout_s, request_id.decode()
-        payload = error_body(TIMED_OUT, f"RequestId: {name} Error: Task timed out after {timeout_s:.2f} seconds")
+        payload = timeout_body(request_id.decode(), self._version.timeout_s)
         self._late.add(request_id)
         self._fail(request_id, self._running[request_id], TIMED_OUT, payload, "timeout")
 
@@ -225,13 +214,5 @@ class ConcurrentInvocations:
 
     def _end_lost(self, request_id: bytes, running: _Running) -> None:
         if self._running.get(request_id) is running:
-            message = f"RequestId: {request_id.decode()} Error: Runtime exited without providing a reason"
-            self._fail(request_id, running, EXITED, error_body(EXITED, message))
-
-
-async def _collect(stream: StreamedResponse, work: Work, result: InvocationResult) -> None:
-    """A streaming handler, a caller that wants it whole: `work.answer` follows the end of the stream."""
-    payload = await stream.read_all()
-    if result.function_error is None:
-        result.payload = payload
-    work.answer(result)
+            payload = fault_body(EXITED, request_id.decode(), "Runtime exited without providing a reason")
+            self._fail(request_id, running, EXITED, payload)

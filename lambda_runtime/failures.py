@@ -10,6 +10,12 @@ from dataclasses import dataclass
 from lambda_runtime.errors import RuntimeServiceError
 from lambda_runtime.executors.base import ExitStatus
 
+UNHANDLED = "Unhandled"
+"""The `X-Amz-Function-Error` of every failure."""
+TIMED_OUT = "Sandbox.Timedout"
+EXITED = "Runtime.ExitError"
+TOO_LARGE = "Function.ResponseSizeTooLarge"
+
 
 @dataclass(frozen=True, slots=True)
 class InitFailure:
@@ -22,6 +28,12 @@ class InitFailure:
     """What the caller gets instead of the payload, because the environment could not be restored from a snapshot."""
     lost: bool = False
     """The snapshot has ended: another environment can be had from the next one."""
+
+
+def exit_in_init(status: ExitStatus, request_id: str = "") -> InitFailure:
+    """The runtime ended before it asked for an event; the id is of the invocation that it was started for, if there is one."""
+    error_type = "Runtime.InvalidEntrypoint" if status.entry_point_error else EXITED
+    return InitFailure(reported_type(status, error_type), fault_body(error_type, request_id, exit_reason(status)))
 
 
 def exit_reason(status: ExitStatus) -> str:
@@ -68,6 +80,27 @@ def error_body(error_type: str, message: str, type_first: bool = True) -> bytes:
     """A payload that the platform makes; AWS's order of members differs from case to case."""
     members = [("errorType", error_type), ("errorMessage", message)]
     return json.dumps(dict(members if type_first else reversed(members)), separators=(",", ":")).encode()
+
+
+def fault_body(error_type: str, request_id: str, message: str) -> bytes:
+    """The payload of an invocation that the platform ended."""
+    return error_body(error_type, f"RequestId: {request_id} Error: {message}")
+
+
+def timeout_body(request_id: str, timeout_s: float) -> bytes:
+    """The payload of an invocation that took too long."""
+    return fault_body(TIMED_OUT, request_id, f"Task timed out after {timeout_s:.2f} seconds")
+
+
+def too_large_body(limit_bytes: int) -> bytes:
+    """The payload of an invocation whose response is above the limit."""
+    message = f"Response payload size exceeded maximum allowed payload size ({limit_bytes} bytes)."
+    return error_body(TOO_LARGE, message, False)
+
+
+def status_of(error_type: str | None) -> str:
+    """What the report of an invocation says of its end."""
+    return "success" if error_type is None else "timeout" if error_type == TIMED_OUT else "error"
 
 
 def decoded(body: bytes) -> bytes:

@@ -11,22 +11,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from lambda_runtime.concurrent_invocations import EXITED, TIMED_OUT, ConcurrentInvocations
+from lambda_runtime.concurrent_invocations import ConcurrentInvocations
 from lambda_runtime.config import RuntimeConfig
-from lambda_runtime.errors import EnvironmentNotStarted
-from lambda_runtime.executors.base import ExitStatus, PreparedVersion, RuntimeExecutor, Sandbox, SandboxSpec
-from lambda_runtime.extension_side import ExtensionSide
-from lambda_runtime.failures import InitFailure, error_body, exit_reason, reported_type
-from lambda_runtime.logs import EnvironmentLog, LogSink, new_log_stream
-from lambda_runtime.platform_events import InvokeReport, JsonPlatformLog
-from lambda_runtime.reporter import EnvironmentReporter
+from lambda_runtime.executors.base import ExitStatus, PreparedVersion, RuntimeExecutor
+from lambda_runtime.failures import EXITED, InitFailure, exit_in_init, exit_reason, fault_body, reported_type
+from lambda_runtime.housing import HousedEnvironment
+from lambda_runtime.logs import LogSink
+from lambda_runtime.platform_events import InvokeReport
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
-from lambda_runtime.runtime_api.extensions import ExtensionsRouter
 from lambda_runtime.runtime_api.invocation import next_headers
-from lambda_runtime.runtime_api.routes import Refused, ResponseStream, RuntimeApiRouter
-from lambda_runtime.runtime_api.server import RuntimeApiServer
+from lambda_runtime.runtime_api.routes import Refused, ResponseStream
+from lambda_runtime.shutdown import reason_after
 from lambda_runtime.types import FunctionVersion, InvocationResult
-from lambda_runtime.variables import environment_variables, extension_variables
 from lambda_runtime.work import Work
 
 INITIALIZATION_TYPE = "lambda-managed-instances"
@@ -64,7 +60,7 @@ class ManagedOwner(Protocol):
         ...
 
 
-class ManagedEnvironment:
+class ManagedEnvironment(HousedEnvironment):
     """One sandbox whose runtime has several workers, each of which asks for an invocation of its own.
 
         STARTING -> READY      a worker asked for the first time, and all extensions are ready
@@ -72,7 +68,7 @@ class ManagedEnvironment:
 
     How many invocations it takes is what the runtime asks for: as many as workers wait. The time limit is that of each
     invocation: one that takes too long has failed, but its worker goes on, and what it answers in the end is dropped. A worker
-    that ends takes only its own invocation along.
+    that ends takes only its own invocation along. What it lives in is the subject of `HousedEnvironment`.
 
     Owned by its manager, touched only on the runtime loop; hence no locks. `stop()` may be called in any state, twice; it never
     raises and leaves no process, timer or listener.
@@ -88,38 +84,19 @@ class ManagedEnvironment:
         credentials: Callable[[FunctionVersion], Mapping[str, str]],
         shutdowns: set[asyncio.Task[None]],
     ) -> None:
-        self.version = prepared.version
+        # Functions on managed instances always log in JSON: only that tells whose line is whose.
+        super().__init__(
+            prepared, executor, config, log_sink, credentials, INITIALIZATION_TYPE, shutdowns, logs_json=True
+        )
         self.phase = Phase.STARTING
-        self.idle_since = 0.0
-        self.max_response_bytes = config.max_response_bytes
-        self._prepared = prepared
-        self._executor = executor
-        self._config = config
         self._owner = owner
-        self._credentials = credentials
-        self._shutdowns = shutdowns
-        self._loop = asyncio.get_running_loop()
-        self._server = RuntimeApiServer(RuntimeApiRouter(self, ExtensionsRouter(self._extension_side)))
-        self._sandbox: Sandbox | None = None
         self._waiting: list[RuntimeApiConnection] = []
         self._invocations = ConcurrentInvocations(self.version, config, self._ended)
         self._seen = 0
         """The most workers that were there at once."""
         self._ready_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._began = 0.0
         self._told_initialised = False
         self._keeps_connections = (self.version.runtime or "").startswith(_KEEP_CONNECTIONS)
-        stream = new_log_stream(self.version, time.time())
-        self.id = stream[-32:]
-        self._log = EnvironmentLog(self.version, stream, log_sink, self._loop)
-        # Functions on managed instances always log in JSON: only that tells whose line is whose.
-        self._reporter = EnvironmentReporter(
-            self.version, self._log, JsonPlatformLog(self.version.system_log_level or "INFO", INITIALIZATION_TYPE)
-        )
-        self._extensions: ExtensionSide | None = None
-        if prepared.extensions:
-            self._extension_side()
 
     @property
     def free(self) -> int:
@@ -151,31 +128,11 @@ class ManagedEnvironment:
         Raises EnvironmentNotStarted when the machine cannot; the environment is stopped then.
         """
         self._began = time.monotonic()
-        limit_s = max(self._config.provisioned_init_timeout_s, self.version.timeout_s)
-        self._timer = self._loop.call_later(limit_s, self._init_timed_out, limit_s)
-        self._reporter.init_started(self._prepared.runtime_version, self._prepared.warnings)
-        try:
-            runtime_api = await self._server.open(self._executor.runtime_api_host(self._prepared))
-            spec = SandboxSpec(self.id, runtime_api, self._variables(runtime_api), self._log.output)
-            if self._extensions is not None:
-                spec.extension_variables = extension_variables(spec.variables)
-                spec.on_extension_output = self._log.extension_output
-                spec.on_extension_exit = self._extensions.group.process_ended
-            sandbox = await self._executor.start_sandbox(self._prepared, spec)
-        except OSError as error:
-            self.stop()
-            raise EnvironmentNotStarted(f"cannot start an execution environment: {error}") from error
-        except BaseException:
-            self.stop()
-            raise
-        self._sandbox = self._reporter.sandbox = sandbox
-        self._server.admit(sandbox.admits)
+        self._begin_init()
+        sandbox = await self._open()
         if self.phase is Phase.READY and not self._invocations:
             sandbox.work_ends()
-        sandbox.exited.add_done_callback(self._exited)
-        if self._extensions is not None:
-            self._extensions.sandbox_started(sandbox)
-        if self.phase is Phase.STOPPED:
+        elif self.phase is Phase.STOPPED:
             sandbox.kill()
 
     def assign(self, work: Work) -> None:
@@ -196,19 +153,8 @@ class ManagedEnvironment:
         self._cancel_timer()
         self._waiting.clear()
         self._invocations.abandon()
-        if self._extensions is not None and self._extensions.any and self._sandbox is not None:
-            phase = self._extensions.shut_down(self._sandbox, reason, self._config.shutdown_timeout_s, self._close)
-            task = self._loop.create_task(phase)
-            self._shutdowns.add(task)
-            task.add_done_callback(self._shutdowns.discard)
-        else:
-            self._close()
+        self._shut_down(reason)
         self._owner.environment_stopped(self)
-
-    def deliver_log(self) -> None:
-        """Hand over what was written to the log so far, instead of in a moment."""
-        self._reporter.drain()
-        self._log.deliver()
 
     # --- what the Runtime API calls (RuntimeEvents)
 
@@ -236,7 +182,7 @@ class ManagedEnvironment:
         self.phase = Phase.READY
         self._ready_at = self._loop.time()
         if self._extensions is not None:
-            self._extensions.initialised((time.monotonic() - self._began) * 1000, "init")
+            self._extensions.initialised(self._elapsed_ms, "init")
         self._reporter.drain()
         self._rest()
         for _ in range(len(self._waiting)):
@@ -277,24 +223,22 @@ class ManagedEnvironment:
     def extension_failed(self, error_type: str, message: str) -> None:
         """Any state -> STOPPED: the whole environment is unhealthy."""
         if self.phase is Phase.STARTING:
-            self._init_failed(InitFailure(error_type, error_body(error_type, f"RequestId:  Error: {message}")))
+            self._init_failed(InitFailure(error_type, fault_body(error_type, "", message)))
         elif self.phase is Phase.READY:
             self._fail_all(error_type, message)
             self.stop("failure")
 
     # --- inside
 
+    @property
+    def _initialising(self) -> bool:
+        return self.phase is Phase.STARTING
+
     def _variables(self, runtime_api: str) -> dict[str, str]:
-        variables = environment_variables(
-            self.version,
-            runtime_api=runtime_api,
-            log_stream=self._log.stream,
-            credentials=self._credentials(self.version),
-            executor_variables=self._prepared.variables,
-            endpoint_url=self._config.current_endpoint_url(),
-            initialization_type=INITIALIZATION_TYPE,
-        )
-        return {**variables, "AWS_LAMBDA_MAX_CONCURRENCY": str(self.version.max_concurrency)}
+        return {
+            **super()._variables(runtime_api),
+            "AWS_LAMBDA_MAX_CONCURRENCY": str(self.version.max_concurrency),
+        }
 
     def _ended(self, work: Work, result: InvocationResult, report: InvokeReport) -> None:
         """The caller gets its result now; the report is written after that, unless it is asked for."""
@@ -325,57 +269,19 @@ class ManagedEnvironment:
         self._reporter.drain()
         self._invocations.fail_all(error_type, message, reported)
 
-    def _init_timed_out(self, limit_s: float) -> None:
-        message = f"Init phase timed out after {limit_s:.2f} seconds"
-        self._init_failed(InitFailure(TIMED_OUT, error_body(TIMED_OUT, message), "timeout"))
-
     def _init_failed(self, failure: InitFailure) -> None:
         if self.phase is not Phase.STARTING:
             return
-        self._reporter.drain()
-        self._log.end_of_invocation()
-        if self._extensions is not None:
-            self._extensions.write_states()
-        self._reporter.init_failed((time.monotonic() - self._began) * 1000, "init", failure)
-        self.stop("timeout" if failure.status == "timeout" else "failure")
+        self._write_init_failure(failure, "init")
+        self.stop(reason_after(failure.status))
         self._owner.environment_init_failed(self, failure)
 
     def _exited(self, exited: asyncio.Future[ExitStatus]) -> None:
         if self.phase is Phase.STOPPED or exited.cancelled():
             return
-        status, reason = exited.result(), exit_reason(exited.result())
+        status = exited.result()
         if self.phase is Phase.STARTING:
-            error_type = "Runtime.InvalidEntrypoint" if status.entry_point_error else EXITED
-            body = error_body(error_type, f"RequestId:  Error: {reason}")
-            self._init_failed(InitFailure(reported_type(status, error_type), body))
+            self._init_failed(exit_in_init(status))
         else:
-            self._fail_all(EXITED, reason, reported_type(status, EXITED))
+            self._fail_all(EXITED, exit_reason(status), reported_type(status, EXITED))
             self.stop("failure")
-
-    def _extension_side(self) -> ExtensionSide:
-        """Made at once when there are external extensions, else when an internal one shows up."""
-        side = self._extensions
-        if side is None:
-            platform = self._reporter.platform
-            side = self._extensions = ExtensionSide(
-                self, self.version, self._prepared.extensions, platform, INITIALIZATION_TYPE, self._log
-            )
-            self._reporter.platform = side.platform
-            if self._sandbox is not None:
-                side.sandbox_started(self._sandbox)
-            if self.phase is not Phase.STARTING:
-                side.close()
-        return side
-
-    def _close(self) -> None:
-        """Leave no process and no listener."""
-        self._reporter.drain()
-        if self._sandbox is not None:
-            self._sandbox.kill()
-        self._server.close(self._sandbox.exited if self._sandbox is not None else None)
-        self._reporter.close()
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from lambda_runtime.concurrency import ACCOUNT_LIMIT_EXCEEDED
-from lambda_runtime.concurrent_invocations import UNHANDLED
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped, Throttled
 from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
-from lambda_runtime.failures import InitFailure
+from lambda_runtime.failures import UNHANDLED, InitFailure
 from lambda_runtime.logs import LogSink
 from lambda_runtime.managed_environment import WORKERS_GRACE_S, ManagedEnvironment, Phase
 from lambda_runtime.metrics import Series

@@ -19,6 +19,11 @@ _RUNTIME_LIMIT_S = 0.3
 _RUNTIME_LIMIT_WITH_INTERNAL_S = 0.5
 
 
+def reason_after(status: str) -> str:
+    """The reason with which an environment is shut down after an invocation or init with this outcome."""
+    return "timeout" if status == "timeout" else "failure"
+
+
 async def shut_down(
     sandbox: Sandbox,
     extensions: ExtensionGroup,

@@ -8,24 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Protocol
 
-from lambda_runtime.errors import EnvironmentNotStarted, SnapshotNotRegenerated, SnapStartFailed, SnapStartTimedOut
-from lambda_runtime.executors.base import (
-    PreparedVersion,
-    RuntimeExecutor,
-    Sandbox,
-    SandboxSpec,
-    Snapshot,
-    SnapshotExecutor,
-)
+from lambda_runtime.errors import EnvironmentNotStarted, SnapshotNotRegenerated
+from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor, Snapshot, SnapshotExecutor
 from lambda_runtime.failures import InitFailure
-from lambda_runtime.platform_events import InvokeReport
-from lambda_runtime.runtime_api.connection import Router
-from lambda_runtime.runtime_api.credentials import CredentialsRouter
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,102 +29,6 @@ class SnapshotSource(Protocol):
     async def current(self) -> Snapshot | None:
         """The snapshot, made again if it was lost; None if there is none for good. Raises SnapshotNotRegenerated."""
         ...
-
-
-class SnapStartSide:
-    """What an environment of a version with SnapStart has that others have not; on the runtime loop only.
-
-    The environment is restored from a snapshot of `source`. Without a source, its own runtime is to become one, `taken`. If
-    the source has none, the environment initialises, and begins its restore phase when the runtime asks to be restored.
-    """
-
-    def __init__(
-        self, source: SnapshotSource | None, issue_credentials: Callable[[], Mapping[str, str]], others: Router
-    ) -> None:
-        self.credentials = CredentialsRouter(issue_credentials, others)
-        self.restoring = False
-        self.snapshot: Snapshot | None = None
-        """What the environment was restored from, or has become."""
-        self._source = source
-        self._began = 0.0
-        self._loaded = 0.0
-        self._due: tuple[float, float] | None = None
-
-    @property
-    def makes_snapshot(self) -> bool:
-        """The environment is for a snapshot, not for work."""
-        return self._source is None
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the user has to know of an environment that initialises."""
-        obstacle = self._source.obstacle if self._source is not None else ""
-        return (no_snapshot(obstacle),) if obstacle else ()
-
-    async def find_snapshot(self) -> bool:
-        """Whether there is a snapshot from which the environment is to start. Raises SnapshotNotRegenerated."""
-        if self._source is not None:
-            self.snapshot = await self._source.current()
-        return self.snapshot is not None
-
-    async def start_sandbox(self, executor: RuntimeExecutor, prepared: PreparedVersion, spec: SandboxSpec) -> Sandbox:
-        """A sandbox in which the runtime is restored or initialises. Raises OSError or SnapshotNotRegenerated."""
-        if self._source is None:
-            assert isinstance(executor, SnapshotExecutor)
-            sandbox, self.snapshot = await executor.start_snapshot(prepared, spec)
-        elif self.snapshot is None:
-            sandbox = await executor.start_sandbox(prepared, spec)
-        else:
-            sandbox = await self._restore(self._source, self.snapshot, spec)
-        self._loaded = time.monotonic()
-        return sandbox
-
-    async def _restore(self, source: SnapshotSource, snapshot: Snapshot, spec: SandboxSpec) -> Sandbox:
-        while True:
-            try:
-                return await snapshot.start_sandbox(spec)
-            except OSError:
-                if snapshot.alive:
-                    raise
-                again = await source.current()
-                if again is None:
-                    raise
-                snapshot = self.snapshot = again
-
-    def begin_restore(self) -> None:
-        """The restore phase begins."""
-        self.restoring = True
-        self._began = self._loaded = time.monotonic()
-
-    @property
-    def restore_ms(self) -> float:
-        """How long the restore takes so far."""
-        return (time.monotonic() - self._began) * 1000
-
-    def restored(self) -> float:
-        """The restore phase is over; returns how long it took, which the report of the next invocation shows, too."""
-        self.restoring = False
-        duration_ms = self.restore_ms
-        self._due = duration_ms, (time.monotonic() - self._loaded) * 1000
-        return duration_ms
-
-    def failure(self, failure: InitFailure) -> InitFailure:
-        """What the callers of an environment get that could not be restored.
-
-        https://docs.aws.amazon.com/lambda/latest/dg/snapstart-troubleshooting.html. If the snapshot itself has ended, they get
-        an environment from the next one.
-        """
-        if self.snapshot is not None and not self.snapshot.alive:
-            return replace(failure, lost=True)
-        timed_out = failure.status == "timeout"
-        return replace(failure, error=SnapStartTimedOut() if timed_out else SnapStartFailed(failure.error_type))
-
-    def add_to(self, report: InvokeReport) -> InvokeReport:
-        """The report with the figures of the restore, if it is of the first invocation."""
-        if self._due is None:
-            return report
-        (duration_ms, loaded_ms), self._due = self._due, None
-        return replace(report, restore_duration_ms=duration_ms, restored_in_ms=loaded_ms)
 
 
 def no_snapshot(obstacle: str) -> str:
@@ -221,19 +113,19 @@ class Snapshots:
 
     # --- what the environment tells (EnvironmentOwner)
 
-    def environment_ready(self, environment: MakingEnvironment) -> None:
-        if self._outcome is not None and not self._outcome.done():
-            snapshot = environment.snapshot
+    def environment_ready(self, environment: object) -> None:
+        if self._environment is not None and self._outcome is not None and not self._outcome.done():
+            snapshot = self._environment.snapshot
             taken = snapshot is not None and snapshot.taken.done() and not snapshot.taken.cancelled()
             self._outcome.set_result(snapshot.taken.result() if taken and snapshot else NO_CLIENT)
 
-    def environment_finishing(self, environment: MakingEnvironment) -> None:
+    def environment_finishing(self, environment: object) -> None:
         """It takes no work."""
 
-    def environment_init_failed(self, environment: MakingEnvironment, failure: InitFailure) -> None:
+    def environment_init_failed(self, environment: object, failure: InitFailure) -> None:
         self._fail(SnapshotFailed(failure))
 
-    def environment_stopped(self, environment: MakingEnvironment) -> None:
+    def environment_stopped(self, environment: object) -> None:
         if environment is not self._environment:
             return
         if self._outcome is not None and not self._outcome.done():

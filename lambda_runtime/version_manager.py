@@ -16,9 +16,9 @@ from lambda_runtime.metrics import Series
 from lambda_runtime.patience import Patience
 from lambda_runtime.provisioned import INITIALIZATION_TYPE, ProvisionedEnvironments
 from lambda_runtime.scaling import FunctionScaling
-from lambda_runtime.snapstart import Snapshots, obstacle_of
+from lambda_runtime.snapstart import Snapshots, SnapshotSource, obstacle_of
+from lambda_runtime.snapstart_environment import SnapStartEnvironment
 from lambda_runtime.types import FunctionVersion
-from lambda_runtime.variables import SNAP_START
 from lambda_runtime.work import Work
 
 ON_DEMAND = "on-demand"
@@ -80,7 +80,7 @@ class VersionManager:
         self.snapshots: Snapshots | None = None
         """Where its environments start from, if it has SnapStart."""
         if self.version.snap_start:
-            self.snapshots = Snapshots(self._new_snapshot_environment, obstacle_of(executor, prepared))
+            self.snapshots = Snapshots(self._new_snapstart, obstacle_of(executor, prepared))
         self.provisioned = ProvisionedEnvironments(
             self._new_provisioned, config.provisioning_delay_s, self._provisioned_changed, self._start_environment
         )
@@ -228,6 +228,9 @@ class VersionManager:
             self._start_environment(None)
 
     def _new_provisioned(self, owner: EnvironmentOwner) -> ExecutionEnvironment:
+        return self._new_environment(owner, INITIALIZATION_TYPE)
+
+    def _new_environment(self, owner: EnvironmentOwner, initialization_type: str) -> ExecutionEnvironment:
         return ExecutionEnvironment(
             self.prepared,
             self._executor,
@@ -235,19 +238,20 @@ class VersionManager:
             owner,
             self._log_sink,
             self._credentials,
-            INITIALIZATION_TYPE,
+            initialization_type,
             self._shutdowns,
         )
 
-    def _new_snapshot_environment(self, owner: EnvironmentOwner) -> ExecutionEnvironment:
-        return ExecutionEnvironment(
+    def _new_snapstart(self, owner: EnvironmentOwner, source: SnapshotSource | None = None) -> SnapStartEnvironment:
+        """One that is restored from the source's snapshot, or, without a source, is to become one."""
+        return SnapStartEnvironment(
             self.prepared,
             self._executor,
             self._config,
             owner,
             self._log_sink,
             self._credentials,
-            SNAP_START,
+            source,
             self._shutdowns,
         )
 
@@ -256,16 +260,10 @@ class VersionManager:
         self._check_drained()
 
     def _start_environment(self, work: Work | None) -> None:
-        environment = ExecutionEnvironment(
-            self.prepared,
-            self._executor,
-            self._config,
-            self,
-            self._log_sink,
-            self._credentials,
-            ON_DEMAND if self.snapshots is None else SNAP_START,
-            self._shutdowns,
-            self.snapshots,
+        environment = (
+            self._new_environment(self, ON_DEMAND)
+            if self.snapshots is None
+            else self._new_snapstart(self, self.snapshots)
         )
         self.environments.add(environment)
         self._scaling.started(for_tenant=self._tenant_id is not None)

@@ -6,12 +6,11 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from lambda_runtime.failures import error_body
+from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.failures import TOO_LARGE, UNHANDLED, decoded, error_body, too_large_body
 from lambda_runtime.metrics import Series
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
 from lambda_runtime.types import Invocation, InvocationResult
-
-TOO_LARGE = "Function.ResponseSizeTooLarge"
 
 _HIGH_WATER_BYTES = 256 * 1024
 _EXIT_GRACE_S = 0.2
@@ -68,14 +67,25 @@ class Work:
 class StreamedResponse:
     """Chunks from the function to the caller, as they are written, with back-pressure.
 
+    The caller is answered at once, or with the whole response at its end if it wants that. `on_end` is called with an error type
+    (None: none) and the details that came with it, once.
+
     When more than 256 KiB wait for the caller, the function's connection is not read until the caller has caught up. Chunks
     that nobody reads any more are dropped, so a caller that went away does not hold up the function.
     """
 
-    def __init__(self, connection: RuntimeApiConnection, max_bytes: int, on_end: Callable[[str | None, bytes], None]):
-        self.result: InvocationResult | None = None
+    def __init__(
+        self,
+        work: Work,
+        executed_version: str,
+        content_type: bytes | None,
+        connection: RuntimeApiConnection,
+        config: RuntimeConfig,
+        on_end: Callable[[str | None, bytes], None],
+    ) -> None:
+        self.result = InvocationResult(b"", executed_version)
+        self.result.content_type = content_type.decode("latin-1") if content_type else "application/octet-stream"
         self._connection = connection
-        self._limit = self._left = max_bytes
         self._on_end = on_end
         self._chunks: deque[bytes] = deque()
         self._waiting_bytes = 0
@@ -83,6 +93,15 @@ class StreamedResponse:
         self._ended = False
         self._abandoned = False
         self._wake: asyncio.Future[None] | None = None
+        self._collecting: asyncio.Task[None] | None = None  # Held, because the loop holds tasks weakly.
+        if work.invocation.streaming:
+            self._limit = config.max_streamed_response_bytes
+            self.result.stream = self.chunks()
+            work.answer(self.result)
+        else:
+            self._limit = config.max_response_bytes
+            self._collecting = asyncio.get_running_loop().create_task(self._collect(work))
+        self._left = self._limit
 
     # --- the function's side
 
@@ -90,8 +109,7 @@ class StreamedResponse:
         if self._ended or self._abandoned:
             return
         if len(chunk) > self._left:
-            text = f"Response payload size exceeded maximum allowed payload size ({self._limit} bytes)."
-            self._end(TOO_LARGE, error_body(TOO_LARGE, text, False))
+            self._end(TOO_LARGE, too_large_body(self._limit))
             return
         self._left -= len(chunk)
         self._chunks.append(chunk)
@@ -137,9 +155,18 @@ class StreamedResponse:
                 self._paused = False
                 self._connection.resume()
 
-    async def read_all(self) -> bytes:
-        """The whole response, for a caller that wants it buffered."""
-        return b"".join([chunk async for chunk in self.chunks()])
+    def conclude(self, error_type: str | None, details: bytes) -> None:
+        """Say in the result how the response ended; before that, a caller cannot know."""
+        if error_type is not None:
+            self.result.function_error = UNHANDLED
+            self.result.payload = decoded(details) or error_body(error_type, "", False)
+
+    async def _collect(self, work: Work) -> None:
+        """A streaming handler, a caller that wants it whole."""
+        payload = b"".join([chunk async for chunk in self.chunks()])
+        if self.result.function_error is None:
+            self.result.payload = payload
+        work.answer(self.result)
 
     def _end(self, error_type: str | None, error_body: bytes) -> None:
         if self._ended:
