@@ -151,11 +151,7 @@ def _host_config(plan: Plan, mounts: list[dict[str, Any]]) -> dict[str, Any]:
         "CpuShares": max(2, 1024 * plan.memory_mib // _SHARE_MIB),
         "PidsLimit": PROCESS_LIMIT["RLIMIT_NPROC"][0],
         "ReadonlyRootfs": True,
-        "Tmpfs": {
-            "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={plan.storage_mib}m,nr_inodes={INODES_PER_MIB * plan.storage_mib}",
-            "/dev/shm": "rw,nosuid,nodev,noexec,mode=755,size=64k",  # Not for functions, as on AWS.
-            _NOTES: "rw,nosuid,nodev,noexec,mode=1777,size=64k,nr_inodes=16",
-        },
+        "Tmpfs": _temporary(plan),
         "CapDrop": ["ALL"],
         "CapAdd": list(flags.cap_add),
         "SecurityOpt": ["no-new-privileges"],
@@ -177,6 +173,20 @@ def _host_config(plan: Plan, mounts: list[dict[str, Any]]) -> dict[str, Any]:
             container: [{"HostIp": address, "HostPort": port}] for address, port, container in map(_port, flags.ports)
         }
     return made
+
+
+def _temporary(plan: Plan) -> dict[str, str]:
+    """What can be written to. Podman does not take a number of files."""
+
+    def options(rest: str, files: int) -> str:
+        return rest if plan.podman else f"{rest},nr_inodes={files}"
+
+    size = plan.storage_mib
+    return {
+        "/tmp": options(f"rw,exec,nosuid,nodev,mode=1777,size={size}m", INODES_PER_MIB * size),
+        "/dev/shm": "rw,nosuid,nodev,noexec,mode=755,size=64k",  # Not for functions, as on AWS.
+        _NOTES: options("rw,nosuid,nodev,noexec,mode=1777,size=64k", 16),
+    }
 
 
 def _ulimits(flags: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -21,6 +21,13 @@ def test_tmp_counts_as_memory_where_nobody_looks(plan: Any) -> None:
     assert container.config(plan(memory_watched=False), {}, None)["HostConfig"]["Memory"] == 512 << 20
 
 
+@pytest.mark.parametrize(("podman", "bound"), [(False, True), (True, False)])
+def test_files_in_tmp_are_bounded_where_the_engine_takes_the_bound(podman: bool, bound: bool, plan: Any) -> None:
+    temporary = container.config(plan(podman=podman), {}, "/pipes")["HostConfig"]["Tmpfs"]
+    assert "size=600m" in temporary["/tmp"]
+    assert [("nr_inodes=" in options) for path, options in temporary.items() if path != "/dev/shm"] == [bound, bound]
+
+
 def test_processor_time_is_proportional_to_memory() -> None:
     assert container.processor_limit(1769) == {"cpu_period": 100_000, "cpu_quota": 100_000}
     assert container.processor_limit(3538)["cpu_quota"] == 200_000
