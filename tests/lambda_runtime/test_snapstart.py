@@ -114,7 +114,7 @@ async def service(executor: SnapshotFakeExecutor, lines: dict[str, list[str]]) -
         lines.setdefault(stream, []).extend(message for _, message in entries)
 
     service = RuntimeService(
-        RuntimeConfig(restore_timeout_s=0.1, provisioned_init_timeout_s=0.2),
+        RuntimeConfig(restore_timeout_s=0.6, provisioned_init_timeout_s=1.2),
         executor,
         log_sink=sink,  # type: ignore[arg-type]
         credentials=lambda version: CREDENTIALS,
@@ -324,14 +324,15 @@ async def test_without_a_snapshot_every_environment_initialises(
 
 async def test_an_executor_that_makes_no_snapshots_is_named(lines: dict[str, list[str]]) -> None:
     executor = FakeExecutor(restored_by_request)
+    written = lines.setdefault("it", [])
     service = RuntimeService(
-        RuntimeConfig(), executor, log_sink=lambda version, stream, entries: lines.update(it=[m for _, m in entries])
+        RuntimeConfig(), executor, log_sink=lambda version, stream, entries: written.extend(m for _, m in entries)
     )
     await service.start()
     await service.deploy(version())
     await service.invoke(call())
     await service.stop()
-    assert any("(the executor fake makes none)" in line for line in lines["it"])
+    assert any("(the executor fake makes none)" in line for line in written)
 
 
 async def test_a_restore_that_fails_without_a_snapshot_is_one_too(
