@@ -76,9 +76,14 @@ def _listening(pid: int, table: str) -> list[str]:
     return [fields[1] for fields in map(str.split, lines) if fields[3] == "0A" and fields[9] in sockets]
 
 
-def mounts() -> str:
+def mounts() -> set[str]:
     """What is mounted, as this process sees it."""
-    return Path("/proc/self/mountinfo").read_text()
+    return set(Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def nothing_more_is_mounted(before: set[str]) -> None:
+    """Return when all that was mounted since `before` is gone. Mounts of containers that end are nobody's business."""
+    eventually(lambda: not mounts() - before, "what was mounted is gone")
 
 
 def files(directory: Path) -> set[str]:
