@@ -17,9 +17,9 @@ Connection = tuple[socket.socket, socket.socket]
 
 @pytest.fixture
 def connection() -> Iterator[Connection]:
-    """Both ends: who connected, and who was connected to."""
+    """Both ends: who connected, from an address whose ports nobody else takes, and who was connected to."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        caller = socket.create_connection(listener.getsockname())
+        caller = socket.create_connection(listener.getsockname(), source_address=("127.80.79.78", 0))
         called, _ = listener.accept()
         with caller, called:
             yield caller, called
