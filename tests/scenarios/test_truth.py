@@ -275,11 +275,15 @@ def test_a_missing_interpreter_is_an_error_where_a_setting_says_so(own_gateway, 
 
 
 @pytest.mark.parametrize("runtime", ["java21", "ruby3.3", "dotnet8"])
-def test_a_runtime_that_cannot_run_here_is_an_error_and_no_made_up_result(deploy, aws_client, runtime):
-    client = aws_client("lambda")
+def test_a_runtime_that_cannot_run_here_is_an_error_and_no_made_up_result(deploy, aws_client, invoke, runtime):
     name = deploy(EVALUATE, runtime=runtime, handler="a.B::c")
-    with pytest.raises(client.exceptions.InvalidRuntimeException, match=f"{runtime} cannot run here"):
-        client.invoke(FunctionName=name)
+    try:
+        outcome = invoke(name)
+    except aws_client("lambda").exceptions.InvalidRuntimeException as error:
+        assert f"{runtime} cannot run here" in str(error)
+    else:  # It is installed, and has looked for the handler in an archive of Python.
+        assert outcome.error == "Unhandled"
+        assert outcome.payload["errorMessage"]
 
 
 # --- logs
