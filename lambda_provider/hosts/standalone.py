@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lambda_provider.host import FunctionCredentials, LogEvent, ServiceUnavailable
-from lambda_provider.hosts.clients import make_client
 from lambda_provider.hosts.activity import ActivityFeed
+from lambda_provider.hosts.clients import make_client
 from lambda_provider.hosts.credentials import RoleSession, issue_credentials
 from lambda_provider.hosts.identities import Identities
 from lambda_provider.hosts.moto_process import MotoProcess
