@@ -200,7 +200,7 @@ class Keeper:
             source = self.source = self._make(mapping, self._surround(mapping))
         except Exception as error:  # noqa: BLE001  (`_pause` tells)
             return error
-        run = asyncio.get_running_loop().create_task(source.run())
+        run = asyncio.get_running_loop().create_task(_poll(source))
         run.add_done_callback(lambda task: source.close())
         changed = asyncio.get_running_loop().create_task(self._changed.wait())
         try:
@@ -260,3 +260,8 @@ class Keeper:
                 wait.cancel()
             if end is not None:
                 end()
+
+
+async def _poll(source: EventSource) -> None:
+    await source.require_filters()
+    await source.run()

@@ -4,6 +4,7 @@ A class derived from `EventSource`, registered under the entry-point group `lamb
 kind (`operations.mapping_kinds`), serves the mappings of that kind. Its whole life is on the runtime's loop:
 
     __init__(mapping, surroundings)     for one value of the mapping; touches nothing yet
+    await require_filters()             the key of encrypted filters can be used
     await run()                         polls, invokes, and returns when `stop` was called and what is in flight is done
     stop()                              called once; no more records are taken from now on
 
@@ -44,6 +45,7 @@ from lambda_provider.event_sources.calls import SHARE, Calls
 from lambda_provider.event_sources.filters import Filters
 from lambda_provider.host import Activity, Host
 from lambda_provider.model.event_source_mapping import EventSourceMapping
+from lambda_provider.operations.filter_keys import filter_key_error
 from lambda_provider.store.positions import Positions
 from lambda_runtime.clock import Clock
 from lambda_runtime.types import InvocationResult
@@ -138,6 +140,14 @@ class EventSource(ABC):
     def close(self) -> None:
         """Called when `run` is over, however it ended."""
         self.alarm.close()
+
+    async def require_filters(self) -> None:
+        """Called before `run`. Raises SourceProblem while the key of encrypted filters cannot be used: what nobody can read
+        tells of no record whether it is for the function."""
+        if self.settings.kms_key_arn and self.settings.filters:
+            failure = await self.call(filter_key_error, self._surroundings.host, self.mapping)
+            if failure is not None:
+                raise SourceProblem(f"its filters cannot be read: {failure['ErrorCode']}: {failure['Message']}")
 
     # What a source uses
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from lambda_provider.api import (
     InvalidParameterValueException,
     ResourceConflictException,
@@ -17,9 +15,9 @@ from lambda_provider.api import (
     ResourceNotFoundException,
 )
 from lambda_provider.context import RequestContext
-from lambda_provider.host import ServiceUnavailable
 from lambda_provider.model.event_source_mapping import DELETED, EventSourceMapping
 from lambda_provider.model.function import LATEST, Version
+from lambda_provider.operations.filter_keys import filter_key_error
 from lambda_provider.operations.mapping_conflicts import conflict
 from lambda_provider.operations.mapping_kinds import KINDS, recognise
 from lambda_provider.operations.mapping_rules import check_creation, check_settings, check_update
@@ -89,7 +87,7 @@ class EventSourceMappingOperations(EventSources):
         mapping = self._settled_mapping(context, request["UUID"])
         if mapping is None:
             raise _not_found()
-        return _answer(mapping.describe() | self._filter_criteria_error(context, mapping))
+        return _answer(mapping.describe() | self._filter_criteria_error(mapping))
 
     def list_event_source_mappings(
         self, context: RequestContext, request: shapes.ListEventSourceMappingsRequest
@@ -210,21 +208,10 @@ class EventSourceMappingOperations(EventSources):
                 continue
             raise ResourceConflictException(message)
 
-    def _filter_criteria_error(self, context: RequestContext, mapping: EventSourceMapping) -> dict[str, Any]:
-        """FilterCriteriaError, instead of filters, when their key cannot be used; a host without KMS encrypts nothing."""
-        settings = mapping.settings
-        if not settings.kms_key_arn or not settings.filters:
-            return {}
-        try:
-            client = self.host.connect_to("kms", account_id=context.account_id, region=context.region)
-            client.describe_key(KeyId=settings.kms_key_arn)
-        except (ServiceUnavailable, BotoCoreError):
-            return {}
-        except ClientError as error:
-            answer = error.response.get("Error", {})
-            failure = {"ErrorCode": answer.get("Code", ""), "Message": answer.get("Message", "")}
-            return {"FilterCriteria": None, "FilterCriteriaError": failure}
-        return {}
+    def _filter_criteria_error(self, mapping: EventSourceMapping) -> dict[str, Any]:
+        """FilterCriteriaError, instead of filters, when their key cannot be used."""
+        failure = filter_key_error(self.host, mapping)
+        return {"FilterCriteria": None, "FilterCriteriaError": failure} if failure is not None else {}
 
 
 def _settle(mappings: ResourceEditor[EventSourceMapping], name: str) -> EventSourceMapping | None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import pytest
+from botocore.exceptions import ClientError
 
 from lambda_provider.event_sources import reports
 from lambda_provider.event_sources.manager import EventSourceManager
@@ -32,10 +33,11 @@ class Source(EventSource):
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.in_flight = asyncio.Event()
         self.in_flight.set()
-        self.ended = False
+        self.began = self.ended = False
         self.made.append(self)
 
     async def run(self) -> None:
+        self.began = True
         try:
             while not self.stopping:
                 ringing = asyncio.ensure_future(self.alarm.wait(1e9))
@@ -111,7 +113,7 @@ def shop() -> Callable[..., Any]:
         yield made
         made.manager.stop()
         await made.manager.ended()
-        assert all(each.ended for each in Source.made)
+        assert all(each.ended for each in Source.made if each.began)
 
     return opened
 
@@ -235,6 +237,37 @@ async def test_the_mapping_tells_why_its_source_cannot_be_used(shop: Any) -> Non
         await open_shop.rest()
         await written(open_shop, state_reason="EVENT_SOURCE_AUTHZ_ERROR")
         assert open_shop.stored().last_result is None, "SQS has none"
+
+
+class Keys:
+    """A host whose KMS refuses a key until it is mended."""
+
+    def __init__(self) -> None:
+        self.refused = True
+
+    def connect_to(self, service: str, **place: str) -> Any:
+        assert service == "kms"
+        return self
+
+    def describe_key(self, KeyId: str) -> Any:
+        if self.refused:
+            raise ClientError({"Error": {"Code": "KMSInvalidStateException", "Message": "No."}}, "DescribeKey")
+        return {"KeyMetadata": {"KeyState": "Enabled"}}
+
+
+async def test_nothing_is_polled_while_the_key_of_encrypted_filters_cannot_be_used(shop: Any) -> None:
+    async with shop() as open_shop:
+        world, keys = open_shop.world, Keys()
+        surroundings = world.surroundings
+        world.surroundings = lambda: surroundings(host=keys)
+        open_shop.put(mapping(filters=('{"body": ["a"]}',), kms_key_arn="arn:aws:kms:us-east-1:1:key/k"))
+        await open_shop.rest()
+        await written(open_shop, state_reason="ESM_CONFIG_NOT_VALID")
+        assert [each.began for each in Source.made] == [False]
+        keys.refused = False
+        world.feed.ring()
+        await open_shop.rest()
+        assert [each.began for each in Source.made] == [False, True]
 
 
 async def written(shop: Shop, **values: str) -> None:

@@ -759,6 +759,8 @@ def test_encrypted_filters_are_shown_with_their_key_and_not_in_lists(provider, h
     seen = get(provider, made)
     assert seen["FilterCriteria"] is None
     assert seen["FilterCriteriaError"] == {"ErrorCode": "NotFoundException", "Message": "No."}
+    host.clients["kms"].answers["describe_key"] = {"KeyMetadata": {"KeyState": "Disabled"}}
+    assert get(provider, made)["FilterCriteriaError"]["ErrorCode"] == "DisabledException"
 
 
 # Durability
