@@ -105,6 +105,7 @@ def bounds_of(runtime, number="1"):
 
 
 def test_the_data_plane_has_the_bounds_and_the_concurrency(provider, runtime, managed):
+    runtime.until(lambda: arn("f", "1") in runtime.deployed)
     deployed = runtime.deployed[arn("f", "1")]
     assert (deployed.max_concurrency, deployed.log_format) == (16, "JSON")
     assert bounds_of(runtime) == Bounds(1, None)
