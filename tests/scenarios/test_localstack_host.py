@@ -43,7 +43,13 @@ pytestmark = [
 
 ECHO = "def handler(event, context):\n    return event\n"
 # On this Python LocalStack's Kinesis and DynamoDB do not start; its SQS answers some of what the scenarios record differently.
-NOT_THERE = ("test_event_source_mappings.py", "test_sqs.py")
+NOT_THERE = (
+    "test_event_source_mappings.py",
+    "test_sqs.py",
+    "test_dynamodb_streams.py",
+    "test_kinesis.py",
+    "test_kinesis_ages.py",
+)
 
 
 @dataclass(frozen=True)

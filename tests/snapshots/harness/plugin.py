@@ -15,7 +15,7 @@ from .steps import NOT_BUILT_YET
 
 FILES = (
     *("lambda_api.json", "lambda.json", "lambda_common.json", "lambda_runtimes.json", "lambda_destinations.json"),
-    *("lambda_integration_sqs.json",),
+    *("lambda_integration_sqs.json", "lambda_integration_kinesis.json", "lambda_integration_dynamodbstreams.json"),
 )
 REPORT = "recording"
 AWS_TARGET = pytest.StashKey[targets.Target]()
