@@ -138,9 +138,10 @@ async def settled(tmp_path: Path, expected: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("then", ["reset", "load"])
 async def test_nothing_is_left_behind(emulator: Emulator, tmp_path: Path, then: str) -> None:
-    # The interpreter that functions are forked from stays, and so do threads.
+    # The interpreter that functions are forked from stays, and so do threads and what is opened once, when first needed.
     await emulator.create("first")
     await emulator.invoke("first")
+    await busy(emulator)
     await emulator.reset()
     await asyncio.sleep(1)
     before = remains(tmp_path)
