@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PATIENCE_S = 20.0
@@ -53,6 +55,11 @@ def open_files(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
+def descriptors(pid: int) -> Counter[str]:
+    """What the descriptors of a process stand for, without the numbers that differ from one socket to the next."""
+    return Counter(re.sub(r"\d+", "", target) for target in _targets(pid))
+
+
 def listeners(pid: int) -> int:
     """On how many TCP ports a process listens."""
     return len(_listening(pid, "tcp")) + len(_listening(pid, "tcp6"))
@@ -66,14 +73,17 @@ def addresses(pid: int) -> list[list[str | int]]:
 
 def _listening(pid: int, table: str) -> list[str]:
     """The addresses of its listeners, as the kernel writes them."""
-    sockets = set()
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            sockets.add(entry.readlink().name.removeprefix("socket:[").removesuffix("]"))
-        except OSError:  # It was closed while we looked.
-            continue
+    sockets = {target.removeprefix("socket:[").removesuffix("]") for target in _targets(pid)}
     lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
     return [fields[1] for fields in map(str.split, lines) if fields[3] == "0A" and fields[9] in sockets]
+
+
+def _targets(pid: int) -> Iterator[str]:
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            yield str(entry.readlink())
+        except OSError:  # It was closed while we looked.
+            continue
 
 
 def mounts() -> set[str]:
