@@ -8,11 +8,12 @@ import docker
 import docker.errors
 
 from lambda_runtime.executors.base import Capability
+from lambda_runtime.executors.containers.errors import EngineError
+from lambda_runtime.executors.containers.settings import ContainerSettings
 from lambda_runtime.executors.docker import reach
 from lambda_runtime.executors.docker.container import USER
-from lambda_runtime.executors.docker.engine import EngineError, EngineInfo, open_client
+from lambda_runtime.executors.docker.engine import EngineInfo, open_client
 from lambda_runtime.executors.docker.reach import Reach
-from lambda_runtime.executors.docker.settings import DockerSettings
 from lambda_runtime.executors.process.host import PROCESS_LIMIT
 
 _RUNTIMES = (
@@ -26,7 +27,7 @@ _RUNTIMES = (
 )
 
 
-def describe(variables: Mapping[str, str], settings: DockerSettings) -> list[Capability]:
+def describe(variables: Mapping[str, str], settings: ContainerSettings) -> list[Capability]:
     """One line a promise. Blocking: asks the engine."""
     try:
         client, info = open_client(variables)
@@ -80,7 +81,7 @@ def _promises(info: EngineInfo, place: Reach) -> list[Capability]:
     ]
 
 
-def _image(client: docker.APIClient, runtime: str, settings: DockerSettings) -> Capability:
+def _image(client: docker.APIClient, runtime: str, settings: ContainerSettings) -> Capability:
     name = settings.image_of(runtime, "", True)
     try:
         found = client.inspect_image(name)

@@ -20,7 +20,8 @@ from typing import Any
 
 import docker
 
-from lambda_runtime.executors.docker.engine import Engine, EngineError
+from lambda_runtime.executors.containers.errors import EngineError
+from lambda_runtime.executors.docker.engine import Engine
 
 
 class CodeStore:

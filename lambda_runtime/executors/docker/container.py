@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lambda_runtime.executors.containers.settings import Flags
 from lambda_runtime.executors.docker.contents import EXTENSIONS, SHELL
 from lambda_runtime.executors.docker.reach import HOST_NAME
-from lambda_runtime.executors.docker.settings import Flags
 from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT
 
 USER = "993:990"

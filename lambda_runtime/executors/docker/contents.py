@@ -13,22 +13,13 @@ from pathlib import Path
 import docker
 import docker.errors
 
+from lambda_runtime.executors.containers.image import Contents
 from lambda_runtime.executors.docker.engine import EngineInfo
 
 EXTENSIONS = "/opt/extensions"
 SHELL = "/bin/sh"
 _TOKEN_PLACE = "/var/task"
 _MOST_BYTES = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What matters here of an image's files."""
-
-    shell: bool
-    """It has /bin/sh, with which the platform's part is done."""
-    extensions: tuple[str, ...]
-    """Names of the files in /opt/extensions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ import docker.errors
 import requests.exceptions
 import urllib3.exceptions
 
+from lambda_runtime.executors.containers.errors import EngineError, EngineUnavailable
+
 _LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -29,18 +31,6 @@ _CALL_TIMEOUT_S = 60
 _CONNECT_TIMEOUT_S = 5
 _RECONNECT_PAUSES_S = (0.0, 0.2, 0.5)
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-
-
-class EngineError(OSError):
-    """The engine refused or failed; `status` is that of its answer."""
-
-    def __init__(self, text: str, status: int = 0) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-class EngineUnavailable(EngineError):
-    """No engine answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,19 @@ from urllib.parse import urlsplit, urlunsplit
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import Capability, PreparedVersion, Sandbox, SandboxSpec
+from lambda_runtime.executors.containers.errors import EngineError, EngineUnavailable
+from lambda_runtime.executors.containers.image import Contents, Image
+from lambda_runtime.executors.containers.relay import Relay
+from lambda_runtime.executors.containers.settings import ContainerSettings
 from lambda_runtime.executors.docker import leftovers, reach
 from lambda_runtime.executors.docker.capabilities import describe
 from lambda_runtime.executors.docker.code_store import CodeStore
 from lambda_runtime.executors.docker.container import Plan
-from lambda_runtime.executors.docker.contents import Contents, Sharing, look_into, sharing
-from lambda_runtime.executors.docker.engine import Engine, EngineError, EngineInfo, EngineUnavailable
-from lambda_runtime.executors.docker.images import Image, Images
+from lambda_runtime.executors.docker.contents import Sharing, look_into, sharing
+from lambda_runtime.executors.docker.engine import Engine, EngineInfo
+from lambda_runtime.executors.docker.images import Images
 from lambda_runtime.executors.docker.reach import Reach
-from lambda_runtime.executors.docker.relay import Relay
 from lambda_runtime.executors.docker.sandbox import DockerSandbox, Surroundings
-from lambda_runtime.executors.docker.settings import DockerSettings
 from lambda_runtime.executors.process.code_cache import CodeCache
 from lambda_runtime.executors.process.languages import OS_ONLY
 from lambda_runtime.executors.process.languages.base import RuntimeFiles
@@ -74,7 +76,7 @@ class DockerExecutor:
 
     def __init__(self, config: RuntimeConfig) -> None:
         self._config = config
-        self._settings = DockerSettings.read(config.settings)
+        self._settings = ContainerSettings.read(config.settings)
         self._engine: Engine | None = None
         self._images: Images | None = None
         self._cache: CodeCache | None = None

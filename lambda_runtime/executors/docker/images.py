@@ -7,41 +7,27 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import docker
 
 from lambda_runtime.errors import VersionFailed
-from lambda_runtime.executors.docker.engine import Engine, EngineError, EngineInfo, EngineUnavailable
-from lambda_runtime.executors.docker.settings import DockerSettings
+from lambda_runtime.executors.containers.errors import EngineError, EngineUnavailable
+from lambda_runtime.executors.containers.image import NAMES, Image
+from lambda_runtime.executors.containers.settings import ContainerSettings
+from lambda_runtime.executors.docker.engine import Engine, EngineInfo
 from lambda_runtime.types import FunctionVersion
 
 _LOG = logging.getLogger(__name__)
 
-NAMES = {"x86_64": "amd64", "arm64": "arm64"}
-"""Architectures as Lambda and as images call them."""
 _ECR = re.compile(r"^\d{12}\.dkr[.-]ecr[.-][^/]+/(?P<name>.+)$")
 _PROGRESS_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image that is on the engine's machine."""
-
-    id: str
-    name: str
-    architecture: str
-    entry_point: tuple[str, ...]
-    command: tuple[str, ...]
-    working_directory: str
-    variables: Mapping[str, str]
 
 
 class Images:
     """Finds and pulls images; one that several wait for is pulled once. On the loop only."""
 
-    def __init__(self, engine: Engine, settings: DockerSettings) -> None:
+    def __init__(self, engine: Engine, settings: ContainerSettings) -> None:
         self._engine = engine
         self._settings = settings
         self._pulls: dict[tuple[str, str], asyncio.Task[None]] = {}

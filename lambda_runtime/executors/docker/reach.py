@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import docker
 import docker.errors
 
+from lambda_runtime.executors.containers.settings import ContainerSettings
 from lambda_runtime.executors.docker.engine import EngineInfo
-from lambda_runtime.executors.docker.settings import DockerSettings
 
 HOST_NAME = "host.docker.internal"
 LOOPBACK = "127.0.0.1"
@@ -44,7 +44,7 @@ class Reach:
         return self.network == "host"
 
 
-def find(client: docker.APIClient, info: EngineInfo, settings: DockerSettings) -> Reach:
+def find(client: docker.APIClient, info: EngineInfo, settings: ContainerSettings) -> Reach:
     """Ask the engine how its containers can reach us. Blocking. Raises the SDK's errors when a network does not exist."""
     own = _own_container(client)
     wanted = settings.network

@@ -18,9 +18,10 @@ from typing import Any
 import docker
 
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
+from lambda_runtime.executors.containers.errors import EngineError, EngineUnavailable
 from lambda_runtime.executors.docker import container
 from lambda_runtime.executors.docker.container import Plan
-from lambda_runtime.executors.docker.engine import Engine, EngineError, EngineUnavailable
+from lambda_runtime.executors.docker.engine import Engine
 from lambda_runtime.executors.docker.leftovers import remove_container
 from lambda_runtime.executors.docker.local_view import LocalView
 from lambda_runtime.executors.docker.output import AttachedOutput, NamedPipe

@@ -8,15 +8,16 @@ import docker
 import docker.errors
 
 from lambda_runtime.executors.base import Capability
+from lambda_runtime.executors.containers.errors import EngineError
+from lambda_runtime.executors.containers.settings import ContainerSettings
 from lambda_runtime.executors.docker.container import USER
-from lambda_runtime.executors.docker.engine import EngineError, EngineInfo, open_client
-from lambda_runtime.executors.docker.settings import DockerSettings
+from lambda_runtime.executors.docker.engine import EngineInfo, open_client
 from lambda_runtime.executors.process.host import PROCESS_LIMIT
 from lambda_runtime.executors.swarm import place
 from lambda_runtime.executors.swarm.cluster import Node, read_node
 
 
-def describe(variables: Mapping[str, str], settings: DockerSettings) -> list[Capability]:
+def describe(variables: Mapping[str, str], settings: ContainerSettings) -> list[Capability]:
     """One line a promise. Blocking: asks the managers."""
     try:
         client, info = open_client(variables)
@@ -47,7 +48,7 @@ def _summary(info: EngineInfo, nodes: list[Node]) -> str:
     return f"Swarm of {info.name} at {info.address}: {'; '.join([names, *rest])}"
 
 
-def _promises(settings: DockerSettings) -> list[Capability]:
+def _promises(settings: ContainerSettings) -> list[Capability]:
     processors = (
         "a bound in proportion to MemorySize"
         if settings.processors == "limit"

@@ -15,8 +15,9 @@ import docker
 import requests.exceptions
 import urllib3.exceptions
 
+from lambda_runtime.executors.containers.errors import EngineError
 from lambda_runtime.executors.docker import leftovers
-from lambda_runtime.executors.docker.engine import Engine, EngineError
+from lambda_runtime.executors.docker.engine import Engine
 
 _LOG = logging.getLogger(__name__)
 

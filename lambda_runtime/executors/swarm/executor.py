@@ -15,13 +15,15 @@ from urllib.parse import urlsplit, urlunsplit
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import Capability, PreparedVersion, Sandbox, SandboxSpec
+from lambda_runtime.executors.containers.errors import EngineError, EngineUnavailable
+from lambda_runtime.executors.containers.image import Image
+from lambda_runtime.executors.containers.relay import Relay
+from lambda_runtime.executors.containers.settings import ContainerSettings
 from lambda_runtime.executors.docker import leftovers as labelled
 from lambda_runtime.executors.docker import reach
 from lambda_runtime.executors.docker.contents import look_into
-from lambda_runtime.executors.docker.engine import Engine, EngineError, EngineInfo, EngineUnavailable
-from lambda_runtime.executors.docker.images import Image, Images
-from lambda_runtime.executors.docker.relay import Relay
-from lambda_runtime.executors.docker.settings import DockerSettings
+from lambda_runtime.executors.docker.engine import Engine, EngineInfo
+from lambda_runtime.executors.docker.images import Images
 from lambda_runtime.executors.process.code_cache import CodeCache
 from lambda_runtime.executors.process.languages import OS_ONLY
 from lambda_runtime.executors.process.languages.base import RuntimeFiles
@@ -78,7 +80,7 @@ class SwarmExecutor:
 
     def __init__(self, config: RuntimeConfig) -> None:
         self._config = config
-        self._docker = DockerSettings.read(config.settings)
+        self._docker = ContainerSettings.read(config.settings)
         self._settings = SwarmSettings.read(config.settings)
         self._engine: Engine | None = None
         self._images: Images | None = None

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import docker
 
+from lambda_runtime.executors.containers.settings import ContainerSettings
 from lambda_runtime.executors.docker import reach
 from lambda_runtime.executors.docker.engine import EngineInfo
-from lambda_runtime.executors.docker.settings import DockerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def why_not(client: docker.APIClient, info: EngineInfo) -> str:
     return ""
 
 
-def find(client: docker.APIClient, info: EngineInfo, settings: DockerSettings) -> GatewayPlace:
+def find(client: docker.APIClient, info: EngineInfo, settings: ContainerSettings) -> GatewayPlace:
     """Find out how nodes reach us. Blocking. Raises OSError that says what to set, and the SDK's errors."""
     network = settings.network
     if network and client.inspect_network(network).get("Scope") != "swarm":

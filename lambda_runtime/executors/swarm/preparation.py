@@ -13,7 +13,8 @@ from dataclasses import replace as changed
 from pathlib import Path
 
 from lambda_runtime.errors import VersionFailed
-from lambda_runtime.executors.docker.engine import Engine, EngineError
+from lambda_runtime.executors.containers.errors import EngineError
+from lambda_runtime.executors.docker.engine import Engine
 from lambda_runtime.executors.swarm import archive, leftovers, task
 from lambda_runtime.executors.swarm.cluster import ENDED, Cluster, eligible, problem
 from lambda_runtime.executors.swarm.gate import Gate, Pass

@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
-from lambda_runtime.executors.docker.engine import Engine, EngineError
+from lambda_runtime.executors.containers.errors import EngineError
+from lambda_runtime.executors.docker.engine import Engine
 from lambda_runtime.executors.docker.reach import LOOPBACK
 from lambda_runtime.executors.process.peers import Address
 from lambda_runtime.executors.swarm import task as swarm_task

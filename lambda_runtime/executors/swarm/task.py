@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lambda_runtime.executors.containers.settings import Flags
 from lambda_runtime.executors.docker.container import USER
 from lambda_runtime.executors.docker.contents import EXTENSIONS, SHELL
-from lambda_runtime.executors.docker.settings import Flags
 from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT
 
 NODE = "/mnt/node"

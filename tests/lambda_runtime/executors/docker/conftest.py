@@ -11,9 +11,10 @@ import docker.errors
 import pytest
 import requests
 
+from lambda_runtime.executors.containers.errors import EngineUnavailable
+from lambda_runtime.executors.containers.settings import parse_flags
 from lambda_runtime.executors.docker.container import Plan
-from lambda_runtime.executors.docker.engine import ContainerListener, EngineInfo, EngineUnavailable, translated
-from lambda_runtime.executors.docker.settings import parse_flags
+from lambda_runtime.executors.docker.engine import ContainerListener, EngineInfo, translated
 from lambda_runtime.types import FunctionVersion
 
 

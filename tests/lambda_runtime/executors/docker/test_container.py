@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from lambda_runtime.executors.containers.settings import parse_flags
 from lambda_runtime.executors.docker import container
-from lambda_runtime.executors.docker.settings import parse_flags
 
 
 def test_a_container_may_do_no_more_than_a_function_on_aws(plan: Any) -> None:

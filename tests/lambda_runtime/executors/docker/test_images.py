@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lambda_runtime.errors import VersionFailed
+from lambda_runtime.executors.containers.settings import ContainerSettings
 from lambda_runtime.executors.docker.images import Images
-from lambda_runtime.executors.docker.settings import DockerSettings
 
 PYTHON = "public.ecr.aws/lambda/python:3.12"
 
@@ -19,7 +19,7 @@ def image(architecture: str = "amd64", **config: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def images(engine: Any) -> Images:
-    return Images(engine, DockerSettings.read({}))
+    return Images(engine, ContainerSettings.read({}))
 
 
 async def test_what_is_here_is_used_and_nothing_is_pulled(engine: Any, images: Images, version: Any, info: Any) -> None:

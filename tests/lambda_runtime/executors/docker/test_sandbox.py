@@ -8,7 +8,7 @@ import docker.errors
 import pytest
 
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
-from lambda_runtime.executors.docker.engine import EngineError
+from lambda_runtime.executors.containers.errors import EngineError
 from lambda_runtime.executors.docker.reach import Reach
 from lambda_runtime.executors.docker.sandbox import DockerSandbox, Surroundings
 from lambda_runtime.executors.process.memory import MemoryWatch

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lambda_runtime.executors.docker.settings import DockerSettings, parse_flags
+from lambda_runtime.executors.containers.settings import ContainerSettings, parse_flags
 
 
 @pytest.mark.parametrize(
@@ -21,12 +21,14 @@ from lambda_runtime.executors.docker.settings import DockerSettings, parse_flags
     ],
 )
 def test_every_runtime_has_an_image_of_aws(runtime: str, image: str) -> None:
-    settings = DockerSettings.read({})
+    settings = ContainerSettings.read({})
     assert settings.image_of(runtime, "x86_64", True) == f"public.ecr.aws/lambda/{image}"
 
 
 def test_an_image_of_another_architecture_has_a_tag_of_its_own() -> None:
-    assert DockerSettings.read({}).image_of("python3.12", "arm64", False) == "public.ecr.aws/lambda/python:3.12-arm64"
+    assert (
+        ContainerSettings.read({}).image_of("python3.12", "arm64", False) == "public.ecr.aws/lambda/python:3.12-arm64"
+    )
 
 
 def test_a_mapping_is_json_a_file_or_a_pattern(tmp_path: Path) -> None:
@@ -37,7 +39,7 @@ def test_a_mapping_is_json_a_file_or_a_pattern(tmp_path: Path) -> None:
         "own/lambda-<runtime>:2": "own/lambda-python3.12:2",
     }
     for text, image in mappings.items():
-        settings = DockerSettings.read({"LAMBDA_RUNTIME_IMAGE_MAPPING": text})
+        settings = ContainerSettings.read({"LAMBDA_RUNTIME_IMAGE_MAPPING": text})
         assert settings.image_of("python3.12", "x86_64", True) == image
 
 
@@ -54,7 +56,7 @@ def test_a_mapping_is_json_a_file_or_a_pattern(tmp_path: Path) -> None:
 )
 def test_a_setting_that_cannot_be_used_is_named(name: str, text: str) -> None:
     with pytest.raises(ValueError, match=f"setting {name}="):
-        DockerSettings.read({name: text})
+        ContainerSettings.read({name: text})
 
 
 def test_flags_are_those_of_docker_run(tmp_path: Path) -> None:
@@ -71,5 +73,5 @@ def test_flags_are_those_of_docker_run(tmp_path: Path) -> None:
 
 
 def test_settings_win_over_flags() -> None:
-    found = DockerSettings.read({"LAMBDA_DOCKER_FLAGS": "--network a --dns 1.1.1.1", "LAMBDA_DOCKER_NETWORK": "b"})
+    found = ContainerSettings.read({"LAMBDA_DOCKER_FLAGS": "--network a --dns 1.1.1.1", "LAMBDA_DOCKER_NETWORK": "b"})
     assert (found.network, found.dns) == ("b", ("1.1.1.1",))

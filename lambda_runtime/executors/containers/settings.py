@@ -1,4 +1,4 @@
-"""The settings of the docker executor, under the names that users know from LocalStack's documentation."""
+"""Settings of every executor of containers, under the names that users know from LocalStack's documentation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Flags:
 
 
 @dataclass(frozen=True, slots=True)
-class DockerSettings:
+class ContainerSettings:
     """`images` maps runtimes to images, or is one pattern with `<runtime>` under the key ``."""
 
     images: Mapping[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class DockerSettings:
     flags: Flags = Flags()
 
     @classmethod
-    def read(cls, settings: Mapping[str, str]) -> DockerSettings:
+    def read(cls, settings: Mapping[str, str]) -> ContainerSettings:
         """From LAMBDA_RUNTIME_IMAGE_MAPPING and LAMBDA_DOCKER_*. Raises ValueError that names the setting."""
 
         def value(name: str, convert: Any, default: Any) -> Any:
