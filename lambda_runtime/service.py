@@ -4,39 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 from lambda_runtime.allocations import Allocations
 from lambda_runtime.clock import Clock, ScaledClock, SystemClock
 from lambda_runtime.concurrency import ConcurrencyTracker
 from lambda_runtime.config import RuntimeConfig
-from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped, Throttled, VersionFailed, VersionNotDeployed
+from lambda_runtime.deployments import Deployments, Manager
+from lambda_runtime.errors import Throttled
 from lambda_runtime.event_queue import EventJournal, EventQueue, Outcome, QueuedEvent, RetryPolicy
 from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
-from lambda_runtime.live_code import look_at
 from lambda_runtime.logs import ClosableSink, LogSink
 from lambda_runtime.managed_instances import Bounds, ManagedInstances
 from lambda_runtime.metrics import Metrics, MetricSink, Series
 from lambda_runtime.provisioned import INIT_FAILURE, Allocation, ProvisionedStatus
 from lambda_runtime.scaling import ScalingByFunction
-from lambda_runtime.snapstart import SnapshotFailed, Snapshots
 from lambda_runtime.tracing import Sampler, new_trace_header
 from lambda_runtime.types import FunctionVersion, Invocation, InvocationResult
 from lambda_runtime.version_manager import VersionManager
 from lambda_runtime.work import Work
 
-logger = logging.getLogger(__name__)
-
 T = TypeVar("T")
-
-Manager = VersionManager | ManagedInstances
-
-NO_RUNTIME = "InvalidRuntime"
-"""The StateReasonCode with which an executor says that it has nothing to run a runtime with."""
 
 
 class RuntimeService:
@@ -76,23 +65,13 @@ class RuntimeService:
         self._scaling = ScalingByFunction(config, self.clock)
         self.metrics = Metrics(metric_sink, self.concurrency.unreserved)
         self.sampler = Sampler()
-        self._managers: dict[str, Manager] = {}
         self._bounds: dict[str, Bounds] = {}
         self._allocations = Allocations(self._set_provisioned_target, self._provisioned_on)
-        self._drained: set[Manager] = set()
-        self._drain_ended = asyncio.Event()
-        self._without_runtime: dict[str, VersionFailed] = {}
-        self._to_try_again: dict[str, FunctionVersion] = {}
-        """Versions without a runtime that an invoke prepares again."""
-        self._undeployable: set[str] = set()
-        self._deploying: dict[str, asyncio.Future[None]] = {}
-        self._releases: set[asyncio.Task[None]] = set()
-        self._unwanted: set[asyncio.Future[None]] = set()
-        """Preparations that are not waited for any longer."""
-        self._shutdowns: set[asyncio.Task[None]] = set()
-        """The shutdown phases of environments with extensions; none takes longer than its limit."""
+        self._deployments = Deployments(
+            executor, self._new_manager, self._deployed, needs_runtime=config.runtime_mismatch == "error"
+        )
+        self._managers = self._deployments.managers
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopped = False
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -104,18 +83,15 @@ class RuntimeService:
     async def start(self) -> None:
         """Take work from now on."""
         self._loop = asyncio.get_running_loop()
-        self._stopped = False
+        self._deployments.start()
         await self.executor.start()
 
     async def stop(self) -> None:
         """End everything: queued events, environments, the executor. May be called twice."""
-        self._stopped = True
+        self._deployments.stop()
         await self.events.stop()
         self._end_all()
-        for unwanted in self._unwanted:
-            unwanted.cancel()
-        await asyncio.gather(*self._shutdowns, *self._unwanted, return_exceptions=True)
-        await asyncio.gather(*self._releases, return_exceptions=True)
+        await self._deployments.close()
         self.metrics.close()
         await self.executor.stop()
 
@@ -125,15 +101,7 @@ class RuntimeService:
         What is deployed or requested after the call begins is not touched. Cancelled, the rest ends by itself.
         """
         log_sink, self._log_sink = self._log_sink, self._log_sink.renewed()
-        ending = self._end_all()
-        self._without_runtime.clear()
-        self._to_try_again.clear()
-        self._undeployable.clear()
-        while ending & self._drained:
-            self._drain_ended.clear()
-            await self._drain_ended.wait()
-        await asyncio.gather(*self._shutdowns, return_exceptions=True)
-        await asyncio.gather(*self._releases, return_exceptions=True)
+        await self._deployments.ended(self._end_all())
         self.metrics.flush()
         log_sink.close()
 
@@ -142,15 +110,12 @@ class RuntimeService:
         self.events.forget()
         self._allocations.clear()
         self._bounds.clear()
-        managers, self._managers = list(self._managers.values()), {}
-        self._drained.update(managers)
-        ending = set(self._drained)
+        deployed = list(self._managers.values())
+        ending = self._deployments.end_all()
         for manager in ending:
-            manager.stop()
             self.metrics.forget(manager.version.arn)
-        for manager in managers:
-            self.concurrency.set_provisioned(manager.version, 0)
-            self.concurrency.forget_rate(manager.version)
+        for manager in deployed:
+            self._give_back_concurrency(manager)
         return ending
 
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
@@ -161,26 +126,9 @@ class RuntimeService:
         """Make a version ready to be invoked; an older value with the same ARN finishes its work and goes.
 
         Raises VersionFailed when it cannot run; an older value stays in place then. A runtime that this machine does not have
-        is not the function's fault: it is deployed, as on AWS, and its invokes raise VersionFailed.
+        is not the function's fault: it is deployed, as on AWS, and its invokes raise VersionFailed. Raises ServiceStopped.
         """
-        if self._stopped:
-            raise ServiceStopped("the service is stopping")
-        done = self._deploying[version.arn] = asyncio.get_running_loop().create_future()
-        try:
-            manager = await self._prepare(version)
-            old = self._managers.pop(version.arn, None)
-            if manager is not None:
-                self._managers[version.arn] = manager
-                manager.provisioned.set_target(self._allocations.target(version.arn), at_once=True)
-            if old is not None:
-                self._drain(old)
-        except VersionFailed:
-            self._undeployable.add(version.arn)
-            raise
-        finally:
-            if self._deploying.get(version.arn) is done:
-                del self._deploying[version.arn]
-            done.set_result(None)
+        await self._deployments.deploy(version)
 
     def has_snapshot(self, arn: str) -> bool:
         """Whether environments of a deployed version start from a snapshot. On the service's loop only."""
@@ -189,14 +137,9 @@ class RuntimeService:
 
     async def retire(self, arn: str) -> None:
         """Forget a version: what runs may finish, nothing new is taken. Unknown ARNs are ignored."""
-        self._without_runtime.pop(arn, None)
-        self._to_try_again.pop(arn, None)
-        self._undeployable.discard(arn)
-        manager = self._managers.pop(arn, None)
+        manager = self._deployments.retire(arn)
         if manager is not None:
-            self._drain(manager)
-            self.concurrency.set_provisioned(manager.version, 0)
-            self.concurrency.forget_rate(manager.version)
+            self._give_back_concurrency(manager)
         self.metrics.forget(arn)
 
     def set_provisioned(self, name: str, versions: Mapping[str, int]) -> None:
@@ -233,10 +176,10 @@ class RuntimeService:
         """
         manager = self._managers.get(invocation.version_arn)
         if manager is None:
-            manager = await self._deployed(invocation.version_arn)
+            manager = await self._deployments.deployed(invocation.version_arn)
         version = manager.version
         if version.code_folder is not None:
-            manager = await self._up_to_date(manager, version.code_folder)
+            manager = await self._deployments.up_to_date(manager, version.code_folder)
             version = manager.version
         provisioned = manager.provisioned
         series = manager.series.get(invocation.invoked_arn) or self._series(manager, invocation.invoked_arn)
@@ -275,7 +218,7 @@ class RuntimeService:
         ServiceStopped, and what the journal raises.
         """
         if invocation.version_arn not in self._managers:
-            await self._deployed(invocation.version_arn)
+            await self._deployments.deployed(invocation.version_arn)
         await self.events.accept(invocation, outcome)
 
     def keep_events_in(self, journal: EventJournal | None) -> None:
@@ -298,105 +241,12 @@ class RuntimeService:
             "events": len(self.events),
             "environments": self.environment_count(),
             "tenant_environments": self._scaling.tenant_environments,
-            "draining_versions": len(self._drained),
-            "shutdowns": len(self._shutdowns),
-            "releases": len(self._releases),
+            **self._deployments.counts(),
         }
 
     def environment_count(self) -> int:
         """Environments that exist now, in any state."""
-        return sum(manager.environment_count for manager in [*self._managers.values(), *self._drained])
-
-    async def _deployed(self, arn: str) -> Manager:
-        while (deploying := self._deploying.get(arn)) is not None:
-            await asyncio.shield(deploying)
-        if self._stopped:
-            raise ServiceStopped("the service is stopping")
-        if (version := self._to_try_again.get(arn)) is not None:
-            await self.deploy(version)
-        manager = self._managers.get(arn)
-        if manager is None:
-            raise self._without_runtime.get(arn) or VersionNotDeployed(arn)
-        return manager
-
-    async def _up_to_date(self, manager: Manager, folder: Path) -> Manager:
-        """The manager of what the version's folder holds now; an older one finishes its work and goes."""
-        content = await asyncio.to_thread(look_at, folder)
-        arn = manager.version.arn
-        manager = await self._deployed(arn)
-        if manager.prepared.content != content:
-            await self.deploy(manager.version)
-            manager = await self._deployed(arn)
-        return manager
-
-    async def _prepare(self, version: FunctionVersion) -> Manager | None:
-        self._without_runtime.pop(version.arn, None)
-        self._to_try_again.pop(version.arn, None)
-        self._undeployable.discard(version.arn)
-        try:
-            prepared = await self._prepared(version)
-        except VersionFailed as error:
-            if error.code != NO_RUNTIME or self.config.runtime_mismatch == "error":
-                raise
-            logger.warning("%s cannot run here: %s", version.arn, error)
-            self._without_runtime[version.arn] = error
-            if error.passing:
-                self._to_try_again[version.arn] = version
-            return None
-        if version.max_concurrency is not None:
-            return ManagedInstances(
-                prepared,
-                self.executor,
-                self.config,
-                self._log_sink,
-                self._credentials,
-                self._bounds.get(version.arn, Bounds()),
-                self._manager_drained,
-                self._shutdowns,
-            )
-        manager = VersionManager(
-            prepared,
-            self.executor,
-            self.config,
-            self._log_sink,
-            self._credentials,
-            self._scaling.of(version.function_arn, lambda: self.concurrency.limit_of(version)),
-            self._manager_drained,
-            self._provisioned_changed,
-            self._shutdowns,
-        )
-        if manager.snapshots is not None:
-            await self._take_snapshot(manager, manager.snapshots)
-        return manager
-
-    async def _take_snapshot(self, manager: VersionManager, snapshots: Snapshots) -> None:
-        try:
-            await snapshots.take()
-        except BaseException as error:
-            await self.executor.release(manager.prepared)
-            if isinstance(error, SnapshotFailed):
-                # The words: https://github.com/serverless/serverless/pull/13847, the code: the model and
-                # https://github.com/hashicorp/terraform-provider-aws/issues/49904.
-                text = "An error occurred during function initialization."
-                raise VersionFailed("FunctionError", text) from error
-            if isinstance(error, EnvironmentNotStarted):
-                raise VersionFailed("InternalError", str(error)) from error
-            raise
-
-    async def _prepared(self, version: FunctionVersion) -> PreparedVersion:
-        """What the executor has prepared. Cancelled, it is given back as soon as it is there."""
-        preparing = asyncio.ensure_future(self.executor.prepare(version))
-        try:
-            return await asyncio.shield(preparing)
-        except asyncio.CancelledError:
-            giving_back = asyncio.ensure_future(self._give_back(preparing))
-            self._unwanted.add(giving_back)
-            giving_back.add_done_callback(self._unwanted.discard)
-            raise
-
-    async def _give_back(self, preparing: asyncio.Future[PreparedVersion]) -> None:
-        with suppress(VersionFailed):
-            await self.executor.release(await preparing)
+        return sum(manager.environment_count for manager in self._deployments.running())
 
     def count(self, metric: str, version_arn: str, invoked_arn: str, value: float = 1.0) -> None:
         """Count one of AWS's metrics for what was invoked; nothing for a version that is gone. On the service's loop only."""
@@ -406,14 +256,12 @@ class RuntimeService:
             series.add(metric, value)
 
     def _default_policy(self, invocation: Invocation) -> RetryPolicy | None:
-        arn = invocation.version_arn
-        known = arn in self._managers or arn in self._deploying or arn in self._without_runtime
-        return RetryPolicy() if known else None
+        return RetryPolicy() if self._deployments.known(invocation.version_arn) else None
 
     def deliver_telemetry(self) -> None:
         """Hand over the log lines and counts that are still collected: somebody is about to read them. On the loop only."""
         self.metrics.flush()
-        for manager in [*self._managers.values(), *self._drained]:
+        for manager in self._deployments.running():
             manager.deliver_logs()
 
     def _series(self, manager: Manager, invoked_arn: str) -> Series:
@@ -436,7 +284,7 @@ class RuntimeService:
     def _provisioned_on(self, arn: str) -> ProvisionedStatus:
         if (manager := self._managers.get(arn)) is not None:
             return manager.provisioned.status
-        if arn in self._without_runtime or arn in self._undeployable:
+        if self._deployments.failed(arn):
             return ProvisionedStatus(Allocation.FAILED, reason=INIT_FAILURE)
         return ProvisionedStatus()
 
@@ -446,13 +294,36 @@ class RuntimeService:
             self.concurrency.set_provisioned(manager.version, manager.provisioned.capacity)
             self._allocations.version_changed(arn)
 
-    def _drain(self, manager: Manager) -> None:
-        self._drained.add(manager)
-        manager.drain()
+    def _give_back_concurrency(self, manager: Manager) -> None:
+        """A version is gone."""
+        self.concurrency.set_provisioned(manager.version, 0)
+        self.concurrency.forget_rate(manager.version)
 
-    def _manager_drained(self, manager: Manager) -> None:
-        self._drained.discard(manager)
-        self._drain_ended.set()
-        task = asyncio.get_running_loop().create_task(self.executor.release(manager.prepared))
-        self._releases.add(task)
-        task.add_done_callback(self._releases.discard)
+    def _deployed(self, manager: Manager) -> None:
+        """A version has a new manager."""
+        manager.provisioned.set_target(self._allocations.target(manager.version.arn), at_once=True)
+
+    def _new_manager(self, prepared: PreparedVersion) -> Manager:
+        version = prepared.version
+        if version.max_concurrency is not None:
+            return ManagedInstances(
+                prepared,
+                self.executor,
+                self.config,
+                self._log_sink,
+                self._credentials,
+                self._bounds.get(version.arn, Bounds()),
+                self._deployments.manager_drained,
+                self._deployments.shutdowns,
+            )
+        return VersionManager(
+            prepared,
+            self.executor,
+            self.config,
+            self._log_sink,
+            self._credentials,
+            self._scaling.of(version.function_arn, lambda: self.concurrency.limit_of(version)),
+            self._deployments.manager_drained,
+            self._provisioned_changed,
+            self._deployments.shutdowns,
+        )
