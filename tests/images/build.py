@@ -115,8 +115,13 @@ class Tree:
 
     def write(self, tar: Path) -> None:
         """Make the archive that `docker import` takes."""
+        placed = {self._real(inside): path for inside, path in self.files.items()}
+        # What an archive does not name, an engine makes as it likes: one that loads the image later, for root alone.
+        parents = {str(parent): 0o755 for name in (*placed, *self.texts, *self.links) for parent in Path(name).parents}
         with tarfile.open(tar, "w") as archive:
-            for name, mode in sorted(self.directories.items()):
+            for name, mode in sorted((parents | self.directories).items()):
+                if name in ("/", *self.links):
+                    continue
                 entry = tarfile.TarInfo(name.lstrip("/"))
                 entry.type, entry.mode = tarfile.DIRTYPE, mode
                 archive.addfile(entry)
@@ -124,7 +129,6 @@ class Tree:
                 entry = tarfile.TarInfo(name.lstrip("/"))
                 entry.type, entry.linkname = tarfile.SYMTYPE, target
                 archive.addfile(entry)
-            placed = {self._real(inside): path for inside, path in self.files.items()}
             for inside, path in sorted(placed.items()):
                 entry = tarfile.TarInfo(inside.lstrip("/"))
                 status = path.stat()
