@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import Capability, ExitStatus, PreparedVersion, SandboxSpec
+from lambda_runtime.logs import LogEntry
 from lambda_runtime.types import FunctionVersion, Invocation
 
 
@@ -25,6 +26,7 @@ class RuntimeClient:
 
     def __init__(self, spec: SandboxSpec) -> None:
         self.spec = spec
+        self.sandbox: FakeSandbox
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter
 
@@ -113,6 +115,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
+Client = TypeVar("Client", bound=RuntimeClient)
 Script = Callable[[RuntimeClient], Awaitable[None]]
 ExtensionScript = Callable[[ExtensionClient], Awaitable[None]]
 
@@ -122,6 +125,36 @@ async def echo(client: RuntimeClient) -> None:
     while True:
         request_id, _, body = await client.next()
         await client.respond(request_id, body)
+
+
+class Gate:
+    """A runtime that answers when it is let; `running` counts the invocations that wait."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.running = 0
+
+    async def __call__(self, client: RuntimeClient) -> None:
+        while True:
+            request_id, _, body = await client.next()
+            self.running += 1
+            await self.open.wait()
+            self.running -= 1
+            await client.respond(request_id, body)
+
+
+class Logs:
+    """A log sink that keeps the messages of all streams."""
+
+    def __init__(self) -> None:
+        self.entries: list[str] = []
+
+    def __call__(self, version: FunctionVersion, stream: str, entries: Sequence[LogEntry]) -> None:
+        self.entries += [message for _, message in entries]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.entries)
 
 
 class FakeSandbox:
@@ -153,45 +186,41 @@ class FakeSandbox:
             self.exited.set_result(ExitStatus(None, 9))
 
     async def _run(self, script: Script) -> None:
-        client = RuntimeClient(self.spec)
-        client.sandbox = self  # type: ignore[attr-defined]
         status = ExitStatus(0)
         try:
-            await self._may_start.wait()
-            await client.connect()
-            await script(client)
-        except Exit as exit_:
-            status = exit_.status
-        except asyncio.CancelledError:
-            status = ExitStatus(None, 9)
-        except (OSError, asyncio.IncompleteReadError, IndexError):
-            status = ExitStatus(1)
+            status = await self._process(RuntimeClient(self.spec), script)
         finally:
-            if hasattr(client, "writer"):
-                client.writer.close()
             self.drain_output()
             if not self.exited.done():
                 self.exited.set_result(status)
 
     async def _run_extension(self, name: str, script: ExtensionScript) -> None:
-        client = ExtensionClient(self.spec)
-        client.sandbox = self  # type: ignore[attr-defined]
         status = ExitStatus(0)
         try:
-            await client.connect()
-            await script(client)
-        except Exit as exit_:
-            status = exit_.status
-        except asyncio.CancelledError:
-            status = ExitStatus(None, 9)
-        except (OSError, asyncio.IncompleteReadError, IndexError):
-            status = ExitStatus(1)
+            status = await self._process(ExtensionClient(self.spec), script)
         finally:
-            if hasattr(client, "writer"):
-                client.writer.close()
             if self._task.done() and self._others_done(name):
                 self._executor.running.discard(self)
             self.spec.on_extension_exit(name, status)
+
+    async def _process(self, client: Client, script: Callable[[Client], Awaitable[None]]) -> ExitStatus:
+        """Run a script to its end, as a process of this sandbox."""
+        client.sandbox = self
+        try:
+            if not isinstance(client, ExtensionClient):
+                await self._may_start.wait()
+            await client.connect()
+            await script(client)
+        except Exit as exit_:
+            return exit_.status
+        except asyncio.CancelledError:
+            return ExitStatus(None, 9)
+        except (OSError, asyncio.IncompleteReadError, IndexError):
+            return ExitStatus(1)
+        finally:
+            if hasattr(client, "writer"):
+                client.writer.close()
+        return ExitStatus(0)
 
     def _others_done(self, name: str) -> bool:
         return all(task.done() for other, task in self.extension_tasks.items() if other != name)
@@ -256,6 +285,7 @@ class FakeExecutor:
             sandbox.kill()
             with contextlib.suppress(asyncio.CancelledError):
                 await sandbox.exited
+            await asyncio.gather(*sandbox.extension_tasks.values(), return_exceptions=True)
 
     def capabilities(self) -> list[Capability]:
         return []

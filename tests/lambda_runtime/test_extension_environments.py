@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.service import RuntimeService
 
-from .fakes import Exit, ExtensionClient, FakeExecutor, RuntimeClient, echo, function_version, invocation, until
+from .fakes import Exit, ExtensionClient, FakeExecutor, Logs, RuntimeClient, echo, function_version, invocation, until
 
 REGISTER, NEXT = "/2020-01-01/extension/register", "/2020-01-01/extension/event/next"
-
-
-class Logs:
-    def __init__(self) -> None:
-        self.entries: list[str] = []
-
-    def __call__(self, version, stream, entries) -> None:
-        self.entries += [message for _, message in entries]
-
-    @property
-    def text(self) -> str:
-        return "".join(self.entries)
 
 
 class Listener:
@@ -55,22 +42,8 @@ class Listener:
 
 
 @pytest.fixture
-def executor() -> FakeExecutor:
-    return FakeExecutor()
-
-
-@pytest.fixture
-def logs() -> Logs:
-    return Logs()
-
-
-@pytest.fixture
-async def service(executor: FakeExecutor, logs: Logs) -> AsyncIterator[RuntimeService]:
-    service = RuntimeService(RuntimeConfig(shutdown_timeout_s=0.6), executor, log_sink=logs)
-    await service.start()
-    yield service
-    await service.stop()
-    await until(lambda: not executor.running)
+def config() -> RuntimeConfig:
+    return RuntimeConfig(shutdown_timeout_s=0.6)
 
 
 async def test_an_extension_gets_every_invocation_and_the_shutdown(

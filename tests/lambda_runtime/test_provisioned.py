@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -15,7 +15,7 @@ from lambda_runtime.provisioned import INIT_FAILURE, INTERNAL_ERROR, Allocation,
 from lambda_runtime.service import RuntimeService
 from lambda_runtime.types import Invocation
 
-from .fakes import Exit, FakeExecutor, FakeSandbox, RuntimeClient, echo, function_version, invocation, until
+from .fakes import Exit, FakeExecutor, FakeSandbox, Gate, RuntimeClient, echo, function_version, invocation, until
 
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:fn"
 ACCOUNT, REGION = "000000000000", "us-east-1"
@@ -39,18 +39,14 @@ def types(executor: FakeExecutor) -> list[str]:
 
 
 @pytest.fixture
-def executor() -> FakeExecutor:
-    return FakeExecutor()
+def config() -> RuntimeConfig:
+    return RuntimeConfig(provisioning_delay_s=0, concurrency_limit=10)
 
 
 @pytest.fixture
-async def service(executor: FakeExecutor) -> AsyncIterator[RuntimeService]:
-    service = RuntimeService(RuntimeConfig(provisioning_delay_s=0, concurrency_limit=10), executor)
-    await service.start()
+async def service(service: RuntimeService) -> RuntimeService:
     await service.deploy(version())
-    yield service
-    await service.stop()
-    assert not executor.running
+    return service
 
 
 @pytest.fixture
@@ -63,21 +59,6 @@ def provision(service: RuntimeService) -> Callable[..., object]:
         return service.provisioned(name)
 
     return ask
-
-
-class Gate:
-    """A runtime that answers when it is let; `running` counts the invocations that wait."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.running = 0
-
-    async def __call__(self, client: RuntimeClient) -> None:
-        while True:
-            request_id, _, body = await client.next()
-            self.running += 1
-            await self.open.wait()
-            await client.respond(request_id, body)
 
 
 async def test_environments_are_initialised_ahead_and_serve(service, executor, provision) -> None:

@@ -13,25 +13,9 @@ from lambda_runtime.errors import Throttled
 from lambda_runtime.rates import TokenBucket
 from lambda_runtime.service import RuntimeService
 
-from .fakes import FakeExecutor, RuntimeClient, function_version, invocation, until
+from .fakes import FakeExecutor, Gate, function_version, invocation, until
 
 ARN = function_version().arn
-
-
-class Gate:
-    """A function that answers when it may."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.running = 0
-
-    async def __call__(self, client: RuntimeClient) -> None:
-        while True:
-            request_id, _, body = await client.next()
-            self.running += 1
-            await self.open.wait()
-            self.running -= 1
-            await client.respond(request_id, body)
 
 
 @pytest.fixture

@@ -4,47 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
 from lambda_runtime.concurrency import ACCOUNT_LIMIT_EXCEEDED, RESERVED_LIMIT_EXCEEDED
 from lambda_runtime.config import RuntimeConfig
-from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped, Throttled, VersionFailed, VersionNotDeployed
+from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped, Throttled
 from lambda_runtime.service import RuntimeService
 
-from .fakes import Exit, FakeExecutor, RuntimeClient, echo, function_version, invocation, until
-
-
-class Logs:
-    def __init__(self) -> None:
-        self.entries: list[str] = []
-
-    def __call__(self, version, stream, entries) -> None:
-        self.entries += [message for _, message in entries]
-
-    @property
-    def text(self) -> str:
-        return "".join(self.entries)
-
-
-@pytest.fixture
-def executor() -> FakeExecutor:
-    return FakeExecutor()
-
-
-@pytest.fixture
-def logs() -> Logs:
-    return Logs()
-
-
-@pytest.fixture
-async def service(executor: FakeExecutor, logs: Logs) -> AsyncIterator[RuntimeService]:
-    service = RuntimeService(RuntimeConfig(), executor, log_sink=logs)
-    await service.start()
-    yield service
-    await service.stop()
-    assert not executor.running
+from .fakes import Exit, FakeExecutor, Logs, RuntimeClient, echo, function_version, invocation, until
 
 
 async def test_invoke_hands_the_payload_over_and_returns_the_answer(service: RuntimeService) -> None:
@@ -414,93 +382,6 @@ async def test_slow_reader_holds_up_the_function_and_loses_nothing(
         await asyncio.sleep(0.02)
     assert written < 400 * 65536
     assert sum([len(chunk) async for chunk in result.stream]) == 400 * 65536
-
-
-async def test_update_lets_the_old_value_finish_and_releases_it(
-    service: RuntimeService, executor: FakeExecutor
-) -> None:
-    go_on = asyncio.Event()
-
-    async def slow(client: RuntimeClient) -> None:
-        request_id, _, _ = await client.next()
-        await go_on.wait()
-        await client.respond(request_id, b'"old"')
-        await client.next()
-
-    executor.scripts = [slow]
-    await service.deploy(function_version())
-    old = asyncio.create_task(service.invoke(invocation()))
-    await until(lambda: bool(executor.started))
-    await service.deploy(function_version(revision="r2"))
-    assert (await service.invoke(invocation(b'"new"'))).payload == b'"new"'
-    assert executor.released == []
-    go_on.set()
-    assert (await old).payload == b'"old"'
-    await executor.started[0].exited
-    await until(lambda: executor.released == ["r1"])
-
-
-async def test_prepared_code_is_released_once(service: RuntimeService, executor: FakeExecutor) -> None:
-    await service.deploy(function_version())
-    await asyncio.gather(*(service.invoke(invocation()) for _ in range(3)))
-    await service.deploy(function_version(revision="r2"))
-    await service.retire(function_version().arn)
-    await until(lambda: len(executor.released) >= 2)
-    await asyncio.gather(*(sandbox.exited for sandbox in executor.started))
-    assert sorted(executor.released) == ["r1", "r2"]
-
-
-async def test_invoke_waits_for_a_deployment_under_way(service: RuntimeService, executor: FakeExecutor) -> None:
-    executor.gate = asyncio.Event()
-    deployment = asyncio.create_task(service.deploy(function_version()))
-    await asyncio.sleep(0)
-    result = asyncio.create_task(service.invoke(invocation(b"6")))
-    await asyncio.sleep(0)
-    executor.gate.set()
-    await deployment
-    assert (await result).payload == b"6"
-
-
-async def test_unknown_and_failed_versions_are_told_apart(service: RuntimeService, executor: FakeExecutor) -> None:
-    executor.fail_prepare = VersionFailed("InvalidZipFileException", "a damaged archive")
-    with pytest.raises(VersionFailed, match="a damaged archive"):
-        await service.deploy(function_version())
-    with pytest.raises(VersionNotDeployed):
-        await service.invoke(invocation())
-
-
-async def test_missing_runtime_fails_the_invoke_not_the_deployment(
-    service: RuntimeService, executor: FakeExecutor
-) -> None:
-    executor.fail_prepare = VersionFailed("InvalidRuntime", "no such interpreter")
-    await service.deploy(function_version())
-    with pytest.raises(VersionFailed, match="no such interpreter"):
-        await service.invoke(invocation())
-    executor.fail_prepare = None
-    await service.deploy(function_version(revision="r2"))
-    assert (await service.invoke(invocation(b"1"))).payload == b"1"
-
-
-async def test_what_was_missing_for_a_while_is_tried_again_by_the_next_invoke(
-    service: RuntimeService, executor: FakeExecutor
-) -> None:
-    executor.fail_prepare = VersionFailed("InvalidRuntime", "no engine answers", passing=True)
-    await service.deploy(function_version())
-    for _ in range(2):
-        with pytest.raises(VersionFailed, match="no engine answers"):
-            await service.invoke(invocation())
-    executor.fail_prepare = None
-    answers = await asyncio.gather(*(service.invoke(invocation(b"1")) for _ in range(3)))
-    assert [each.payload for each in answers] == [b"1"] * 3
-
-
-async def test_setting_makes_a_missing_runtime_fail_the_deployment(executor: FakeExecutor) -> None:
-    executor.fail_prepare = VersionFailed("InvalidRuntime", "no such interpreter")
-    service = RuntimeService(RuntimeConfig(runtime_mismatch="error"), executor)
-    await service.start()
-    with pytest.raises(VersionFailed, match="no such interpreter"):
-        await service.deploy(function_version())
-    await service.stop()
 
 
 @pytest.mark.parametrize("failure", [OSError("no processes left"), KeyError("no processes left")])

@@ -141,10 +141,10 @@ async def silent(client: RuntimeClient) -> None:
 
 async def restored_by_request(client: RuntimeClient) -> None:
     """A runtime that initialises where there is no snapshot."""
-    client.sandbox.print(b"before\n")  # type: ignore[attr-defined]
+    client.sandbox.print(b"before\n")
     status, _, body = await client.request("GET", PATH + "restore/next")
     assert (status, body) == (200, b"")
-    client.sandbox.print(b"after\n")  # type: ignore[attr-defined]
+    client.sandbox.print(b"after\n")
     await echo(client)
 
 

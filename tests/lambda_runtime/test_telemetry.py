@@ -79,16 +79,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-def executor() -> FakeExecutor:
-    return FakeExecutor()
-
-
-@pytest.fixture
-async def service(executor: FakeExecutor) -> AsyncIterator[RuntimeService]:
-    service = RuntimeService(RuntimeConfig(shutdown_timeout_s=0.6), executor)
-    await service.start()
-    yield service
-    await service.stop()
+def config() -> RuntimeConfig:
+    return RuntimeConfig(shutdown_timeout_s=0.6)
 
 
 def subscriber(receiver: Receiver, answers: list | None = None, **changes: Any) -> Any:
@@ -109,7 +101,7 @@ def subscriber(receiver: Receiver, answers: list | None = None, **changes: Any) 
 async def prints(client: RuntimeClient) -> None:
     while True:
         request_id, _, body = await client.next()
-        client.sandbox.print(b"working\n")  # type: ignore[attr-defined]
+        client.sandbox.print(b"working\n")
         await client.respond(request_id, body)
 
 
@@ -192,7 +184,7 @@ async def test_lines_in_json_are_records_for_functions_that_log_in_json(
 ) -> None:
     async def logs_json(client: RuntimeClient) -> None:
         request_id, _, body = await client.next()
-        client.sandbox.print(b'{"level":"INFO"}\nplain\n[1]\n')  # type: ignore[attr-defined]
+        client.sandbox.print(b'{"level":"INFO"}\nplain\n[1]\n')
         await client.respond(request_id, body)
         await client.next()
 

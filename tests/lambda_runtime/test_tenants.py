@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -32,12 +31,14 @@ async def executor() -> FakeExecutor:
 
 
 @pytest.fixture
-async def service(executor: FakeExecutor) -> AsyncIterator[RuntimeService]:
-    service = RuntimeService(RuntimeConfig(idle_timeout_s=0.05), executor)
-    await service.start()
+def config() -> RuntimeConfig:
+    return RuntimeConfig(idle_timeout_s=0.05)
+
+
+@pytest.fixture
+async def service(service: RuntimeService) -> RuntimeService:
     await service.deploy(function_version())
-    yield service
-    await service.stop()
+    return service
 
 
 async def ask(service: RuntimeService, tenant: str) -> tuple[str, str]:
