@@ -23,7 +23,7 @@ def costs(bench: ModuleType, requests: int, repeat: int) -> None:
     """Print the rows."""
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "info"], capture_output=True, check=False).returncode:
-        bench.row("k  containers", "no Docker engine")
+        bench.row("p  containers", "no Docker engine")
         return
     subprocess.run([sys.executable, str(BUILD)], check=True, stdout=subprocess.DEVNULL)
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -32,7 +32,7 @@ def costs(bench: ModuleType, requests: int, repeat: int) -> None:
     a = bench.command_time(
         [*command, "import sys; sys.path.insert(0, '/var/runtime'); import awslambdaric.bootstrap"], repeat
     )
-    bench.row("k  docker run --rm, import awslambdaric", bench.ms(a))
+    bench.row("p  docker run --rm, import awslambdaric", bench.ms(a))
     for executor in ("process", "docker"):
         with bench.gateway("--executor", executor, "--host-adapter", "bare") as (port, _, _):
             client = boto3.client(
@@ -40,15 +40,15 @@ def costs(bench: ModuleType, requests: int, repeat: int) -> None:
                 aws_access_key_id="test", aws_secret_access_key="test",
             )  # fmt: skip
             _, cold = bench.cold(client, port, python, repeat)
-            bench.row(f"l  cold Invoke, {executor}", bench.ms(cold), f"l/k = {cold / a:.2f}")
+            bench.row(f"q  cold Invoke, {executor}", bench.ms(cold), f"q/p = {cold / a:.2f}")
             bench.deploy(client, "warm", python)
             invoke = bench.post(bench.invoke_path("warm"), port)
             bench.load(port, invoke, 200, 1)
             times, rate = bench.load(port, invoke, requests, 1)
-            bench.row(f"m  warm Invoke, {executor}, p50", bench.ms(bench.percentile(times, 0.5)), f"{rate:,.0f} /s")
+            bench.row(f"r  warm Invoke, {executor}, p50", bench.ms(bench.percentile(times, 0.5)), f"{rate:,.0f} /s")
             started = time.perf_counter()
             burst = bench.burst(client, port, python, AT_ONCE)
-            bench.row(f"n  {AT_ONCE} cold environments at once, {executor}", bench.ms(burst))
+            bench.row(f"u  {AT_ONCE} cold environments at once, {executor}", bench.ms(burst))
         stopped = time.perf_counter() - started - burst - bench.HOLD_S
         bench.row(f"   … deployed and all of it gone again in, {executor}", bench.ms(stopped))
     left = subprocess.run([docker, "ps", "-aq"], capture_output=True, text=True, check=True).stdout.split()
