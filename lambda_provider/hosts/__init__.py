@@ -6,8 +6,8 @@
 
 `bare` is Lambda alone. `standalone` is a host with a gateway of its own, and behind it moto for all other services:
 `moto_process` (its life), `upstream` and `proxy` (the way there), `telemetry` (logs and metrics), `credentials` and `identities`.
-In the child run `moto_server`, `moto_callers`, `moto_buckets`, and `moto_activity` with the sources of events: `moto_queues`,
-`moto_streams` and `moto_table_streams`.
+In the child run `moto_server`, `moto_callers`, `moto_buckets`, and `moto_activity` with the sources of events: `moto_queues`
+(with `moto_fifo`), `moto_streams` and `moto_table_streams`.
 
 `localstack` has LocalStack load us instead: it answers with the same assembly, through `loop_thread` and `threaded_body`, and
 with what knows the moto that LocalStack runs: `moto_sessions` and `moto_signatures`.

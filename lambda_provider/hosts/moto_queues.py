@@ -3,6 +3,7 @@
 - Reports (`moto_activity`): messages that come, are delayed, become visible again, or are no longer behind another one of their
   group.
 - Threads: moto replaces the list of messages when one is deleted, and one that is sent in that moment would be lost.
+- FIFO queues: `moto_fifo`.
 - Order: when several messages of a group become visible again, moto would show the last one first.
 - Long polls sleep until there is something to show, instead of asking again all the time while a group waits.
 - Speed: moto counts all messages of a queue several times for each one that is sent or received.
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from lambda_provider.hosts import moto_fifo
 from lambda_provider.hosts.services.patches import View, replace
 
 _PAST_S = 0.002
@@ -52,7 +54,9 @@ def install(report: Callable[..., None]) -> None:
     def reporting_add(add: Any) -> Any:
         def add_message(self: Any, message: Any) -> Any:
             with self._messages_lock:
-                result = add(self, message)
+                if self.fifo_queue and not moto_fifo.is_new(self, message):
+                    return None
+                result = add(View(self, fifo_queue=False), message)
             report(self.queue_arn, _seconds_to(message.delayed_until) if message.delayed else 0.0)
             return result
 

@@ -63,6 +63,67 @@ def test_messages_of_a_group_come_again_in_their_order() -> None:
     assert shown == [["0", "1", "2", "3"], [], ["0", "1", "2", "3"]]
 
 
+def test_a_duplicate_is_not_taken_although_the_first_one_was_processed() -> None:
+    first, second, later, shown = run(  # type: ignore[misc]
+        """
+        backend.create_queue("q.fifo", FifoQueue="true", ContentBasedDeduplication="true")
+        first = backend.send_message("q.fifo", "same", group_id="g")
+        (message,) = receive("q.fifo")
+        backend.delete_message("q.fifo", message.receipt_handle)
+        second = backend.send_message("q.fifo", "same", group_id="h")
+        shown = [len(receive("q.fifo"))]
+        vars(backend.queues["q.fifo"])["_sent_lately"].clear()  # As after five minutes.
+        later = backend.send_message("q.fifo", "same", group_id="g")
+        shown += [len(receive("q.fifo"))]
+        result = [*([each.id, each.sequence_number] for each in (first, second, later)), shown]
+        """
+    )
+    assert first == second
+    assert first[0] != later[0]
+    assert first[1] < later[1] and len(later[1]) == 20
+    assert shown == [0, 1]
+
+
+def test_deduplication_ends_after_five_minutes() -> None:
+    assert run(
+        """
+        from lambda_provider.hosts import moto_fifo
+        backend.create_queue("q.fifo", FifoQueue="true")
+        backend.send_message("q.fifo", "1", group_id="g", deduplication_id="d")
+        moto_fifo._DEDUPLICATION_MS = 0
+        backend.send_message("q.fifo", "2", group_id="g", deduplication_id="d")
+        result = [message.body for message in receive("q.fifo")], list(vars(backend.queues["q.fifo"])["_sent_lately"])
+        """
+    ) == [["1", "2"], [[None, "d"]]]
+
+
+def test_groups_deduplicate_for_themselves_where_the_queue_says_so() -> None:
+    assert run(
+        """
+        backend.create_queue("q.fifo", FifoQueue="true", DeduplicationScope="messageGroup",
+                             FifoThroughputLimit="perMessageGroupId")
+        for group in ("g", "h", "g"):
+            backend.send_message("q.fifo", group, group_id=group, deduplication_id="d")
+        result = [message.body for message in receive("q.fifo")]
+        """
+    ) == ["g", "h"]
+
+
+def test_a_dead_letter_is_never_a_duplicate() -> None:
+    assert run(
+        """
+        backend.create_queue("dead.fifo", FifoQueue="true")
+        policy = json.dumps({"deadLetterTargetArn": backend.queues["dead.fifo"].queue_arn, "maxReceiveCount": 1})
+        backend.create_queue("q.fifo", FifoQueue="true", RedrivePolicy=policy)
+        for name in ("dead.fifo", "q.fifo"):
+            backend.send_message(name, name, group_id="g", deduplication_id="d")
+        receive("q.fifo", visibility_s=0)
+        receive("q.fifo")
+        result = [message.body for message in receive("dead.fifo")]
+        """
+    ) == ["dead.fifo", "q.fifo"]
+
+
 def test_the_next_of_a_group_is_reported_when_those_before_it_are_deleted() -> None:
     assert run(
         """
