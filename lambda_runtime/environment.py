@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
-from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.blueprint import Blueprint
 from lambda_runtime.errors import EnvironmentNotStarted
-from lambda_runtime.executors.base import ExitStatus, PreparedVersion, RuntimeExecutor
+from lambda_runtime.executors.base import ExitStatus
 from lambda_runtime.failures import (
     EXITED,
     TIMED_OUT,
@@ -26,14 +25,13 @@ from lambda_runtime.failures import (
     too_large_body,
 )
 from lambda_runtime.housing import HousedEnvironment
-from lambda_runtime.logs import LogSink
 from lambda_runtime.metrics import Series
 from lambda_runtime.platform_events import InvokeReport
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
 from lambda_runtime.runtime_api.invocation import next_headers
 from lambda_runtime.runtime_api.routes import Refused, ResponseStream
 from lambda_runtime.shutdown import reason_after
-from lambda_runtime.types import FunctionVersion, InvocationResult
+from lambda_runtime.types import InvocationResult
 from lambda_runtime.work import StreamedResponse, Work
 
 
@@ -87,21 +85,9 @@ class ExecutionEnvironment(HousedEnvironment):
     and while a start is under way; it never raises and leaves no process, timer or listener.
     """
 
-    def __init__(
-        self,
-        prepared: PreparedVersion,
-        executor: RuntimeExecutor,
-        config: RuntimeConfig,
-        owner: EnvironmentOwner,
-        log_sink: LogSink,
-        credentials: Callable[[FunctionVersion], Mapping[str, str]],
-        initialization_type: str = "on-demand",
-        shutdowns: set[asyncio.Task[None]] | None = None,
-    ) -> None:
-        logs_json = prepared.version.log_format == "JSON"
-        super().__init__(
-            prepared, executor, config, log_sink, credentials, initialization_type, shutdowns, logs_json=logs_json
-        )
+    def __init__(self, blueprint: Blueprint, owner: EnvironmentOwner, initialization_type: str) -> None:
+        logs_json = blueprint.prepared.version.log_format == "JSON"
+        super().__init__(blueprint, initialization_type, logs_json=logs_json)
         self.state = State.STARTING
         self.phase = ""
         """`finishing` while the owner counts it as such; the owner's to use."""

@@ -6,21 +6,20 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.blueprint import Blueprint
 from lambda_runtime.errors import EnvironmentNotStarted, RuntimeServiceError
-from lambda_runtime.executors.base import ExitStatus, PreparedVersion, RuntimeExecutor, Sandbox, SandboxSpec
+from lambda_runtime.executors.base import ExitStatus, Sandbox, SandboxSpec
 from lambda_runtime.extension_side import ExtendedEnvironment, ExtensionSide
 from lambda_runtime.failures import TIMED_OUT, InitFailure, error_body
-from lambda_runtime.logs import EnvironmentLog, LogSink, new_log_stream
+from lambda_runtime.logs import EnvironmentLog, new_log_stream
 from lambda_runtime.platform_events import JsonPlatformLog, TextPlatformLog
 from lambda_runtime.reporter import EnvironmentReporter
 from lambda_runtime.runtime_api.connection import Router
 from lambda_runtime.runtime_api.extensions import ExtensionsRouter
 from lambda_runtime.runtime_api.routes import RuntimeApiRouter, RuntimeEvents
 from lambda_runtime.runtime_api.server import RuntimeApiServer
-from lambda_runtime.types import FunctionVersion
 from lambda_runtime.variables import environment_variables, extension_variables
 
 logger = logging.getLogger(__name__)
@@ -37,37 +36,26 @@ class HousedEnvironment(RuntimeEvents, ExtendedEnvironment, ABC):
     has stopped, in a task of `shutdowns`, for which the service waits. Touched only on the runtime loop.
     """
 
-    def __init__(
-        self,
-        prepared: PreparedVersion,
-        executor: RuntimeExecutor,
-        config: RuntimeConfig,
-        log_sink: LogSink,
-        credentials: Callable[[FunctionVersion], Mapping[str, str]],
-        initialization_type: str,
-        shutdowns: set[asyncio.Task[None]] | None,
-        *,
-        logs_json: bool,
-    ) -> None:
-        self.version = prepared.version
+    def __init__(self, blueprint: Blueprint, initialization_type: str, *, logs_json: bool) -> None:
+        self.version = blueprint.prepared.version
         self.initialization_type = initialization_type
         self.idle_since = 0.0
-        self.max_response_bytes = config.max_response_bytes
+        self.max_response_bytes = blueprint.config.max_response_bytes
         stream = new_log_stream(self.version, time.time())
         self.id = stream[-32:]
-        self._prepared = prepared
-        self._executor = executor
-        self._config = config
-        self._credentials = credentials
-        self._shutdowns = set() if shutdowns is None else shutdowns
+        self._prepared = blueprint.prepared
+        self._executor = blueprint.executor
+        self._config = blueprint.config
+        self._credentials = blueprint.credentials
+        self._shutdowns = blueprint.shutdowns
         self._loop = asyncio.get_running_loop()
         self._server = RuntimeApiServer(RuntimeApiRouter(self, self._other_apis()))
         self._sandbox: Sandbox | None = None
-        self._log = EnvironmentLog(self.version, stream, log_sink, self._loop)
+        self._log = EnvironmentLog(self.version, stream, blueprint.log_sink, self._loop)
         level = self.version.system_log_level or "INFO"
         platform = JsonPlatformLog(level, initialization_type) if logs_json else TextPlatformLog()
         self._reporter = EnvironmentReporter(self.version, self._log, platform)
-        self._extensions = self._new_extension_side() if prepared.extensions else None
+        self._extensions = self._new_extension_side() if self._prepared.extensions else None
         self._began = 0.0
         """When the initialisation began, or the invocation that has the environment to itself; of the monotonic clock."""
         self._timer: asyncio.TimerHandle | None = None

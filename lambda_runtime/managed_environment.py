@@ -8,21 +8,19 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
-from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from lambda_runtime.blueprint import Blueprint
 from lambda_runtime.concurrent_invocations import ConcurrentInvocations
-from lambda_runtime.config import RuntimeConfig
-from lambda_runtime.executors.base import ExitStatus, PreparedVersion, RuntimeExecutor
+from lambda_runtime.executors.base import ExitStatus
 from lambda_runtime.failures import EXITED, InitFailure, exit_in_init, exit_reason, fault_body, reported_type
 from lambda_runtime.housing import HousedEnvironment
-from lambda_runtime.logs import LogSink
 from lambda_runtime.platform_events import InvokeReport
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
 from lambda_runtime.runtime_api.invocation import next_headers
 from lambda_runtime.runtime_api.routes import Refused, ResponseStream
 from lambda_runtime.shutdown import reason_after
-from lambda_runtime.types import FunctionVersion, InvocationResult
+from lambda_runtime.types import InvocationResult
 from lambda_runtime.work import Work
 
 INITIALIZATION_TYPE = "lambda-managed-instances"
@@ -74,24 +72,13 @@ class ManagedEnvironment(HousedEnvironment):
     raises and leaves no process, timer or listener.
     """
 
-    def __init__(
-        self,
-        prepared: PreparedVersion,
-        executor: RuntimeExecutor,
-        config: RuntimeConfig,
-        owner: ManagedOwner,
-        log_sink: LogSink,
-        credentials: Callable[[FunctionVersion], Mapping[str, str]],
-        shutdowns: set[asyncio.Task[None]],
-    ) -> None:
+    def __init__(self, blueprint: Blueprint, owner: ManagedOwner) -> None:
         # Functions on managed instances always log in JSON: only that tells whose line is whose.
-        super().__init__(
-            prepared, executor, config, log_sink, credentials, INITIALIZATION_TYPE, shutdowns, logs_json=True
-        )
+        super().__init__(blueprint, INITIALIZATION_TYPE, logs_json=True)
         self.phase = Phase.STARTING
         self._owner = owner
         self._waiting: list[RuntimeApiConnection] = []
-        self._invocations = ConcurrentInvocations(self.version, config, self._ended)
+        self._invocations = ConcurrentInvocations(self.version, self._config, self._ended)
         self._seen = 0
         """The most workers that were there at once."""
         self._ready_at = 0.0

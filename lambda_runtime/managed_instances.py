@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from lambda_runtime.blueprint import Blueprint
 from lambda_runtime.concurrency import ACCOUNT_LIMIT_EXCEEDED
-from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped, Throttled
-from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
 from lambda_runtime.failures import UNHANDLED, InitFailure
-from lambda_runtime.logs import LogSink
 from lambda_runtime.managed_environment import WORKERS_GRACE_S, ManagedEnvironment, Phase
 from lambda_runtime.metrics import Series
 from lambda_runtime.patience import LEAST_S
 from lambda_runtime.provisioned import ProvisionedEnvironments
-from lambda_runtime.types import FunctionVersion, InvocationResult
+from lambda_runtime.types import InvocationResult
 from lambda_runtime.work import Work
 
 _ATTEMPTS = 3
@@ -46,30 +44,17 @@ class ManagedInstances:
     what it has, and calls `on_drained` when its last environment is gone. The counterpart of `VersionManager`.
     """
 
-    def __init__(
-        self,
-        prepared: PreparedVersion,
-        executor: RuntimeExecutor,
-        config: RuntimeConfig,
-        log_sink: LogSink,
-        credentials: Callable[[FunctionVersion], Mapping[str, str]],
-        bounds: Bounds,
-        on_drained: Callable[[ManagedInstances], None],
-        shutdowns: set[asyncio.Task[None]],
-    ) -> None:
-        self.version = prepared.version
-        self.prepared = prepared
+    def __init__(self, blueprint: Blueprint, bounds: Bounds, on_drained: Callable[[ManagedInstances], None]) -> None:
+        self.version = blueprint.prepared.version
+        self.prepared = blueprint.prepared
         self.series: dict[str, Series] = {}
         """What is counted for CloudWatch, by the ARN that was invoked; filled by the RuntimeService."""
         self.bounds = Bounds()
         self.provisioned = ProvisionedEnvironments(_never, 0.0, lambda: None, self.submit)
         """Without a target: there is no provisioned concurrency on managed instances."""
-        self._executor = executor
-        self._config = config
-        self._log_sink = log_sink
-        self._credentials = credentials
+        self._blueprint = blueprint
+        self._config = blueprint.config
         self._on_drained = on_drained
-        self._shutdowns = shutdowns
         self._slots = self.version.max_concurrency or 1
         self._loop = asyncio.get_running_loop()
         self._environments: dict[ManagedEnvironment, None] = {}
@@ -218,15 +203,7 @@ class ManagedInstances:
             self._start()
 
     def _start(self) -> None:
-        environment = ManagedEnvironment(
-            self.prepared,
-            self._executor,
-            self._config,
-            self,
-            self._log_sink,
-            self._credentials,
-            self._shutdowns,
-        )
+        environment = ManagedEnvironment(self._blueprint, self)
         self._environments[environment] = None
         task = self._loop.create_task(self._run_start(environment))
         self._tasks.add(task)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from lambda_runtime.allocations import Allocations
+from lambda_runtime.blueprint import Blueprint
 from lambda_runtime.clock import Clock, ScaledClock, SystemClock
 from lambda_runtime.concurrency import ConcurrencyTracker
 from lambda_runtime.config import RuntimeConfig
@@ -304,26 +305,11 @@ class RuntimeService:
         manager.provisioned.set_target(self._allocations.target(manager.version.arn), at_once=True)
 
     def _new_manager(self, prepared: PreparedVersion) -> Manager:
-        version = prepared.version
-        if version.max_concurrency is not None:
-            return ManagedInstances(
-                prepared,
-                self.executor,
-                self.config,
-                self._log_sink,
-                self._credentials,
-                self._bounds.get(version.arn, Bounds()),
-                self._deployments.manager_drained,
-                self._deployments.shutdowns,
-            )
-        return VersionManager(
-            prepared,
-            self.executor,
-            self.config,
-            self._log_sink,
-            self._credentials,
-            self._scaling.of(version.function_arn, lambda: self.concurrency.limit_of(version)),
-            self._deployments.manager_drained,
-            self._provisioned_changed,
-            self._deployments.shutdowns,
+        version, drained = prepared.version, self._deployments.manager_drained
+        blueprint = Blueprint(
+            prepared, self.executor, self.config, self._log_sink, self._credentials, self._deployments.shutdowns
         )
+        if version.max_concurrency is not None:
+            return ManagedInstances(blueprint, self._bounds.get(version.arn, Bounds()), drained)
+        scaling = self._scaling.of(version.function_arn, lambda: self.concurrency.limit_of(version))
+        return VersionManager(blueprint, scaling, drained, self._provisioned_changed)

@@ -7,27 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.blueprint import Blueprint
 from lambda_runtime.environment import EnvironmentOwner, ExecutionEnvironment, State
 from lambda_runtime.errors import SnapStartFailed, SnapStartTimedOut
-from lambda_runtime.executors.base import (
-    PreparedVersion,
-    RuntimeExecutor,
-    Sandbox,
-    SandboxSpec,
-    Snapshot,
-    SnapshotExecutor,
-)
+from lambda_runtime.executors.base import Sandbox, SandboxSpec, Snapshot, SnapshotExecutor
 from lambda_runtime.failures import TIMED_OUT, InitFailure
-from lambda_runtime.logs import LogSink
 from lambda_runtime.runtime_api.connection import Router, RuntimeApiConnection
 from lambda_runtime.runtime_api.credentials import CredentialsRouter
 from lambda_runtime.runtime_api.routes import Refused
 from lambda_runtime.snapstart import SnapshotSource, no_snapshot
-from lambda_runtime.types import FunctionVersion
 from lambda_runtime.variables import SNAP_START
 from lambda_runtime.work import Work
 
@@ -40,18 +31,8 @@ class SnapStartEnvironment(ExecutionEnvironment):
     runtime is to become a snapshot, `snapshot`: it is READY when that is taken, and takes no work.
     """
 
-    def __init__(
-        self,
-        prepared: PreparedVersion,
-        executor: RuntimeExecutor,
-        config: RuntimeConfig,
-        owner: EnvironmentOwner,
-        log_sink: LogSink,
-        credentials: Callable[[FunctionVersion], Mapping[str, str]],
-        source: SnapshotSource | None,
-        shutdowns: set[asyncio.Task[None]] | None = None,
-    ) -> None:
-        super().__init__(prepared, executor, config, owner, log_sink, credentials, SNAP_START, shutdowns)
+    def __init__(self, blueprint: Blueprint, owner: EnvironmentOwner, source: SnapshotSource | None) -> None:
+        super().__init__(blueprint, owner, SNAP_START)
         self.snapshot: Snapshot | None = None
         """What the environment was restored from, or has become."""
         self._source = source

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.blueprint import Blueprint
 from lambda_runtime.environment import EnvironmentOwner, ExecutionEnvironment, State
 from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped, SnapshotNotRegenerated
-from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
 from lambda_runtime.failures import InitFailure
-from lambda_runtime.logs import LogSink
 from lambda_runtime.metrics import Series
 from lambda_runtime.patience import Patience
 from lambda_runtime.provisioned import INITIALIZATION_TYPE, ProvisionedEnvironments
 from lambda_runtime.scaling import FunctionScaling
 from lambda_runtime.snapstart import Snapshots, SnapshotSource, obstacle_of
 from lambda_runtime.snapstart_environment import SnapStartEnvironment
-from lambda_runtime.types import FunctionVersion
 from lambda_runtime.work import Work
 
 ON_DEMAND = "on-demand"
@@ -40,30 +37,22 @@ class VersionManager:
 
     def __init__(
         self,
-        prepared: PreparedVersion,
-        executor: RuntimeExecutor,
-        config: RuntimeConfig,
-        log_sink: LogSink,
-        credentials: Callable[[FunctionVersion], Mapping[str, str]],
+        blueprint: Blueprint,
         scaling: FunctionScaling,
         on_drained: Callable[[VersionManager], None],
         on_provisioned: Callable[[VersionManager], None] = lambda manager: None,
-        shutdowns: set[asyncio.Task[None]] | None = None,
         tenant_id: str | None = None,
     ) -> None:
-        self.version = prepared.version
-        self.prepared = prepared
+        self.version = blueprint.prepared.version
+        self.prepared = blueprint.prepared
         self.environments: set[ExecutionEnvironment] = set()
         self.series: dict[str, Series] = {}
         """What is counted for CloudWatch, by the ARN that was invoked; filled by the RuntimeService."""
-        self._executor = executor
-        self._config = config
-        self._log_sink = log_sink
-        self._credentials = credentials
+        self._blueprint = blueprint
+        self._config = blueprint.config
         self._scaling = scaling
         self._on_drained = on_drained
         self._on_provisioned = on_provisioned
-        self._shutdowns = shutdowns
         self._tenant_id = tenant_id
         self._tenants: dict[str, VersionManager] = {}
         self._loop = asyncio.get_running_loop()
@@ -80,9 +69,9 @@ class VersionManager:
         self.snapshots: Snapshots | None = None
         """Where its environments start from, if it has SnapStart."""
         if self.version.snap_start:
-            self.snapshots = Snapshots(self._new_snapstart, obstacle_of(executor, prepared))
+            self.snapshots = Snapshots(self._new_snapstart, obstacle_of(blueprint.executor, self.prepared))
         self.provisioned = ProvisionedEnvironments(
-            self._new_provisioned, config.provisioning_delay_s, self._provisioned_changed, self._start_environment
+            self._new_provisioned, self._config.provisioning_delay_s, self._provisioned_changed, self._start_environment
         )
 
     @property
@@ -122,15 +111,7 @@ class VersionManager:
         tenant = self._tenants.get(tenant_id)
         if tenant is None:
             tenant = self._tenants[tenant_id] = VersionManager(
-                self.prepared,
-                self._executor,
-                self._config,
-                self._log_sink,
-                self._credentials,
-                self._scaling,
-                self._tenant_gone,
-                shutdowns=self._shutdowns,
-                tenant_id=tenant_id,
+                self._blueprint, self._scaling, self._tenant_gone, tenant_id=tenant_id
             )
         return tenant
 
@@ -228,32 +209,11 @@ class VersionManager:
             self._start_environment(None)
 
     def _new_provisioned(self, owner: EnvironmentOwner) -> ExecutionEnvironment:
-        return self._new_environment(owner, INITIALIZATION_TYPE)
-
-    def _new_environment(self, owner: EnvironmentOwner, initialization_type: str) -> ExecutionEnvironment:
-        return ExecutionEnvironment(
-            self.prepared,
-            self._executor,
-            self._config,
-            owner,
-            self._log_sink,
-            self._credentials,
-            initialization_type,
-            self._shutdowns,
-        )
+        return ExecutionEnvironment(self._blueprint, owner, INITIALIZATION_TYPE)
 
     def _new_snapstart(self, owner: EnvironmentOwner, source: SnapshotSource | None = None) -> SnapStartEnvironment:
         """One that is restored from the source's snapshot, or, without a source, is to become one."""
-        return SnapStartEnvironment(
-            self.prepared,
-            self._executor,
-            self._config,
-            owner,
-            self._log_sink,
-            self._credentials,
-            source,
-            self._shutdowns,
-        )
+        return SnapStartEnvironment(self._blueprint, owner, source)
 
     def _provisioned_changed(self) -> None:
         self._on_provisioned(self)
@@ -261,7 +221,7 @@ class VersionManager:
 
     def _start_environment(self, work: Work | None) -> None:
         environment = (
-            self._new_environment(self, ON_DEMAND)
+            ExecutionEnvironment(self._blueprint, self, ON_DEMAND)
             if self.snapshots is None
             else self._new_snapstart(self, self.snapshots)
         )
