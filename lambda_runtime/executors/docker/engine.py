@@ -48,6 +48,10 @@ class EngineInfo:
     desktop: bool
     """It runs in a virtual machine that forwards to this one."""
     limits_swap: bool
+    limits_memory: bool = True
+    limits_processes: bool = True
+    shares_processors: bool = True
+    """These three need control groups, which a rootless engine has only of version 2, and as far as they are delegated to it."""
 
     @property
     def name(self) -> str:
@@ -68,9 +72,10 @@ class Engine:
     """
 
     def __init__(self, settings: Mapping[str, str], label: str) -> None:
-        """`label` is on every container that is listened to, as `name=value`."""
+        """`label` is on every container that is listened to, as `name=value`; a name alone has no value."""
         self._settings = settings
-        self._label = label
+        # Podman's events have to be asked for with a value, even if that is empty.
+        self._label = label if "=" in label else f"{label}="
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="docker")
         self._client: docker.APIClient | None = None
         self._connecting: asyncio.Task[EngineInfo] | None = None
@@ -280,6 +285,9 @@ def _open_at(address: str) -> tuple[docker.APIClient, EngineInfo]:
         podman="Podman Engine" in components,
         desktop="Docker Desktop" in str(info.get("OperatingSystem")),
         limits_swap=bool(info.get("SwapLimit")),
+        limits_memory=bool(info.get("MemoryLimit", True)),
+        limits_processes=bool(info.get("PidsLimit", True)),
+        shares_processors=bool(info.get("CPUShares", True)),
     )
     return client, engine
 

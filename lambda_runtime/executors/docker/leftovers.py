@@ -78,6 +78,9 @@ def _abandoned(client: docker.APIClient, labels: Mapping[str, str], own: Mapping
     if labels.get(OWNER) == own[OWNER] and labels.get(MACHINE) == own[MACHINE]:
         return False
     if gateway := labels.get(GATEWAY):
+        if gateway == own[GATEWAY]:
+            # Of this very container: of a gateway beside us, or of the one before the container was started again.
+            return not _lives(Path(labels.get(OWNER, "")))
         return not _runs(client, gateway)
     if labels.get(MACHINE) == own[MACHINE]:
         return not _lives(Path(labels.get(OWNER, "")))

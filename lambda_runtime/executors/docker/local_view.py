@@ -95,11 +95,15 @@ class LocalView:
 
 
 def _is_of(pid: int, container_id: str) -> bool:
-    """Whether this machine's process of that number is in that container: by its control group."""
-    try:
-        return container_id in Path(f"/proc/{pid}/cgroup").read_text("utf-8", "replace")
-    except OSError:
-        return False
+    """Whether this machine's process of that number is in that container.
+
+    Its control group names the container, and where an engine has none for it (rootless, on cgroup v1), the files that are mounted.
+    """
+    for name in ("cgroup", "mountinfo"):
+        with contextlib.suppress(OSError):  # It has ended, or is another user's.
+            if container_id in Path(f"/proc/{pid}/{name}").read_text("utf-8", "replace"):
+                return True
+    return False
 
 
 def _send(handle: int) -> bool:

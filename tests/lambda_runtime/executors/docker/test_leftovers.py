@@ -75,5 +75,17 @@ def test_a_gateway_in_a_container_lives_as_long_as_that(own: Any, tmp_path: Path
     assert remove_leftovers(Shelf(labels), own) == 2
 
 
+def test_what_a_gateway_left_in_this_container_before_that_was_started_again_is_removed(tmp_path: Path) -> None:
+    scratch, beside = Scratch(), Scratch()
+    try:
+        own = owner_labels(scratch.path, "gateway")
+        before = {**owner_labels(tmp_path / "before", "gateway"), MACHINE: "the one before"}
+        assert remove_leftovers(Shelf(before, alive=("gateway",)), own) == 2
+        assert remove_leftovers(Shelf(owner_labels(beside.path, "gateway"), alive=("gateway",)), own) == 0
+    finally:
+        scratch.remove()
+        beside.remove()
+
+
 def test_own_labels_name_the_lock_that_is_held(own: Any) -> None:
     assert (Path(own[leftovers.OWNER]) / ".lock").exists()
