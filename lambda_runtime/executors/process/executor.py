@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import itertools
 import random
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -19,15 +17,14 @@ from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import Capability, PreparedVersion, Sandbox, SandboxSpec, Snapshot
 from lambda_runtime.executors.process import layout, programs
-from lambda_runtime.executors.process.capabilities import describe, why_not_isolated
+from lambda_runtime.executors.process.capabilities import describe
 from lambda_runtime.executors.process.cgroups import Cgroups, CgroupUnusable
 from lambda_runtime.executors.process.code_cache import CodeCache
-from lambda_runtime.executors.process.fork_server import ForkServer, IsolationUnavailable
+from lambda_runtime.executors.process.fork_server import ForkServer
+from lambda_runtime.executors.process.fork_servers import ForkServers
 from lambda_runtime.executors.process.freezer import Freezer
-from lambda_runtime.executors.process.host import HostIds
 from lambda_runtime.executors.process.interpreters import Interpreter, Interpreters
 from lambda_runtime.executors.process.languages import OS_ONLY
-from lambda_runtime.executors.process.languages.base import RuntimeFiles
 from lambda_runtime.executors.process.memory import MemoryWatch
 from lambda_runtime.executors.process.sandbox import ProcessSandbox, Watchers
 from lambda_runtime.executors.process.snapshot import ProcessSnapshot
@@ -54,8 +51,8 @@ class PreparedProcessVersion(PreparedVersion):
 class ProcessExecutor:
     """A `RuntimeExecutor` of local processes, forked from one zygote an interpreter.
 
-    On the loop only; unpacking and looking for interpreters happen in threads. What the machine allows is found out at the
-    first start of a zygote: without namespaces, functions run as plain processes and `capabilities` says so.
+    On the loop only; unpacking and looking for interpreters happen in threads. Where the machine allows no namespaces, functions
+    run as plain processes, and `capabilities` says so.
     """
 
     name = "process"
@@ -63,18 +60,13 @@ class ProcessExecutor:
     def __init__(self, config: RuntimeConfig) -> None:
         self._config = config
         self._interpreters = Interpreters(config.settings)
-        self._servers: dict[Interpreter | None, asyncio.Task[ForkServer]] = {}
-        self._files: dict[Interpreter | None, RuntimeFiles] = {}
-        """What `/var/runtime` holds in the zygotes that were started."""
         self._versions: Counter[Interpreter | None] = Counter()
         """How many prepared versions an interpreter has: without one, none stands by."""
         self._cache: CodeCache | None = None
         self._scratch: Scratch | None = None
-        self._host_ids = HostIds()
         self._cgroups = Cgroups(config.cgroup) if config.cgroup is not None else None
         self._watchers = Watchers(MemoryWatch(), Freezer(config.freeze_after_s or None), self._cgroups)
-        self._isolated = config.isolation != "none"
-        self._why_not_isolated = "" if self._isolated else "the setting LAMBDA_ISOLATION is `none`"
+        self._servers = ForkServers(config, self._watchers)
         self._addresses = itertools.count(random.randrange(_ADDRESSES))
         self._cleaning: set[asyncio.Future[None]] = set()
 
@@ -89,17 +81,14 @@ class ProcessExecutor:
                 raise CgroupUnusable(f"setting LAMBDA_CGROUP: {error}") from None
         self._scratch = Scratch()
         self._cache = CodeCache(self._config.cache_dir or self._scratch.directory("cache"))
+        self._servers.start(self._cache.root, self._scratch)
         self._track(asyncio.get_running_loop().run_in_executor(None, remove_abandoned))
 
     async def stop(self) -> None:
         """End every zygote with all that it forked, and delete what was unpacked into a temporary directory."""
         self._watchers.memory.stop()
         self._watchers.freezer.stop()
-        servers, self._servers = self._servers, {}
-        for task in servers.values():
-            task.cancel()
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await (await task).stop()
+        await self._servers.stop()
         await asyncio.gather(*self._cleaning)
         if self._cgroups is not None:
             await self._cgroups.settle()
@@ -112,10 +101,8 @@ class ProcessExecutor:
 
         Starts each interpreter once, and a zygote if none has been started: half a second for `doctor`, not for the invoke path.
         """
-        if self._isolated and not self._servers:
-            self._why_not_isolated = why_not_isolated()
-            self._isolated = not self._why_not_isolated
-        return describe(self._interpreters, self._why_not_isolated, self._cgroups, self._config.freeze_after_s)
+        self._servers.look()
+        return describe(self._interpreters, self._servers.why_not_isolated, self._cgroups, self._config.freeze_after_s)
 
     def why_not(self, runtime: str) -> str:
         """Why another executor should rather run functions of a runtime; "" if its very interpreter is here. Blocking."""
@@ -141,9 +128,8 @@ class ProcessExecutor:
             interpreter, warning = await asyncio.to_thread(self._interpreters.find, version.runtime)
             if warning and self._config.runtime_mismatch == "error":
                 raise VersionFailed("InvalidRuntime", warning)
-        server = await self._server(
-            interpreter
-        )  # Started while the control plane still says Pending, not at the first invoke.
+        # Started while the control plane still says Pending, not at the first invoke.
+        server = await self._servers.of(interpreter)
         cache = self._running_cache()
         code: str | None
         content = None
@@ -154,11 +140,11 @@ class ProcessExecutor:
         layers = None
         try:
             layers = await asyncio.to_thread(cache.use, version.layers, "layers")
-            places = layout.Places() if server.isolated else self._plain_places(interpreter, code, layers)
+            places = layout.Places() if server.isolated else self._servers.plain_places(interpreter, code, layers)
             program = programs.program_of(
                 version,
                 interpreter,
-                self._files[interpreter],
+                self._servers.files(interpreter),
                 places,
                 code=self._running_cache().path(code),
                 layers=self._running_cache().path(layers),
@@ -193,7 +179,7 @@ class ProcessExecutor:
             return "its external extensions are processes of their own"
         if self._command(prepared, {**prepared.variables, **prepared.version.environment}) is not None:
             return "its environment variables need an interpreter that is started anew"
-        if self._config.settings.get("LAMBDA_PYTHON_CLIENT") == "compiled":
+        if self._servers.prefer_compiled:
             return "with LAMBDA_PYTHON_CLIENT=compiled runtimes stay connected to where they began"
         return ""
 
@@ -205,9 +191,8 @@ class ProcessExecutor:
         """Give up the unpacked code; environments that still run keep it until they end."""
         assert isinstance(prepared, PreparedProcessVersion)
         self._versions[prepared.interpreter] -= 1
-        task = self._servers.get(prepared.interpreter) if not self._versions[prepared.interpreter] else None
-        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
-            task.result().stand_down()
+        if not self._versions[prepared.interpreter] and (server := self._servers.launched(prepared.interpreter)):
+            server.stand_down()
         if self._cache is not None:
             for name in (prepared.code, prepared.layers):
                 await asyncio.to_thread(self._cache.release, name)
@@ -215,12 +200,12 @@ class ProcessExecutor:
     async def start_sandbox(self, prepared: PreparedVersion, spec: SandboxSpec) -> Sandbox:
         """Fork an environment. Raises OSError when the machine cannot."""
         assert isinstance(prepared, PreparedProcessVersion)
-        return await self._fork(await self._server(prepared.interpreter), prepared, spec)
+        return await self._fork(await self._servers.of(prepared.interpreter), prepared, spec)
 
     async def start_snapshot(self, prepared: PreparedVersion, spec: SandboxSpec) -> tuple[Sandbox, Snapshot]:
         """Fork an environment whose runtime becomes a snapshot. Raises OSError when the machine cannot."""
         assert isinstance(prepared, PreparedProcessVersion)
-        server = await self._server(prepared.interpreter)
+        server = await self._servers.of(prepared.interpreter)
         occupy = functools.partial(self._occupy, server, prepared)
         version = prepared.version
         custody = server.custody(version.memory_mib, version.ephemeral_storage_mib)
@@ -319,49 +304,6 @@ class ProcessExecutor:
         given = self._standby_variables(server, prepared) if self._versions[prepared.interpreter] else None
         if given is not None:
             server.stand_by([prepared.program[0], f"{prepared.places.runtime}/{programs.NODE_STANDBY}"], given)
-
-    async def _server(self, interpreter: Interpreter | None) -> ForkServer:
-        """The zygote of an interpreter, started if there is none (or it died); concurrent callers share one start."""
-        task = self._servers.get(interpreter)
-        if task is None or (task.done() and (task.cancelled() or task.exception() or not task.result().alive)):
-            task = self._servers[interpreter] = asyncio.create_task(self._launch(interpreter))
-        return await asyncio.shield(task)
-
-    async def _launch(self, interpreter: Interpreter | None) -> ForkServer:
-        compiled = self._config.settings.get("LAMBDA_PYTHON_CLIENT") == "compiled"
-        files = await asyncio.to_thread(
-            layout.runtime_files, interpreter, prefer_compiled=compiled, settings=self._config.settings
-        )
-        self._files[interpreter] = files
-        python = interpreter.executable if interpreter and interpreter.family == "python" else Path(sys.executable)
-        if self._isolated:
-            plan = layout.isolated_plan(
-                interpreter,
-                files,
-                self._running_cache().root.resolve(),
-                self._running_scratch().directory("root"),
-                self._host_ids.take_block(),
-            )
-            try:
-                return await ForkServer.launch(python, plan, self._watchers)
-            except IsolationUnavailable as error:
-                self._isolated, self._why_not_isolated = False, str(error)
-        runtime_directory = self._runtime_directory(interpreter)
-        runtime_directory.mkdir(parents=True, exist_ok=True)
-        for name, path in files.entries.items():
-            if not (runtime_directory / name).is_symlink():
-                (runtime_directory / name).symlink_to(path)
-        plan = layout.plain_plan(interpreter, files, runtime_directory)
-        return await ForkServer.launch(python, plan, self._watchers)
-
-    def _plain_places(self, interpreter: Interpreter | None, code: str | None, layers: str | None) -> layout.Places:
-        root, runtime = self._running_cache().root, self._runtime_directory(interpreter)
-        return layout.Places(str(root / (code or "")), str(root / (layers or ".none")), str(runtime))
-
-    def _runtime_directory(self, interpreter: Interpreter | None) -> Path:
-        return self._running_scratch().directory("runtime") / (
-            interpreter.executable.name if interpreter else "provided"
-        )
 
     def _running_scratch(self) -> Scratch:
         assert self._scratch is not None, "the executor is not started"

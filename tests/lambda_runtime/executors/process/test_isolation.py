@@ -162,7 +162,7 @@ async def test_two_environments_have_different_users_on_the_host(isolated: Any) 
     owners = set()
     for environment in environments:
         await environment.invoke("1")
-        server = await isolated.executor._server(prepared.interpreter)
+        server = await isolated.executor._servers.of(prepared.interpreter)
         pid = server._find_runtime(environment.sandbox._pid)
         owners.add(Path(f"/proc/{pid}").stat().st_uid)
     assert len(owners) == 2

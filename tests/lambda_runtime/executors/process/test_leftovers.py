@@ -103,7 +103,7 @@ async def test_daemons_end_when_the_fork_server_is_killed(machine: Any, mark: st
     environment = await machine.run(DAEMON)
     await environment.invoke(mark)
     await until(lambda: len(running(mark)) == 2)
-    (server,) = {id(task.result()): task.result() for task in machine.executor._servers.values()}.values()
+    (server,) = {id(task.result()): task.result() for task in machine.executor._servers._launches.values()}.values()
     os.kill(server._process.pid, signal.SIGKILL)
     async with asyncio.timeout(20):
         assert await environment.sandbox.exited == ExitStatus(signal=signal.SIGKILL)

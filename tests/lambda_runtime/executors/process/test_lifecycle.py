@@ -153,7 +153,7 @@ async def test_a_dead_zygote_takes_its_sandboxes_along_and_is_replaced(machine: 
     prepared = await machine.prepare(ECHO)
     environment = await machine.start(prepared)
     await environment.invoke(1)
-    server = await machine.executor._server(prepared.interpreter)
+    server = await machine.executor._servers.of(prepared.interpreter)
     os.kill(server._process.pid, signal.SIGKILL)
     async with asyncio.timeout(20):
         assert await environment.sandbox.exited == ExitStatus(signal=9)
@@ -162,7 +162,7 @@ async def test_a_dead_zygote_takes_its_sandboxes_along_and_is_replaced(machine: 
 
 async def test_cancelled_start_leaves_nothing_running(machine: Any) -> None:
     prepared = await machine.prepare(ECHO)
-    server = await machine.executor._server(prepared.interpreter)
+    server = await machine.executor._servers.of(prepared.interpreter)
     spec = SandboxSpec("cancelled", "127.0.0.1:1", prepared.variables, lambda _: None)
     task = asyncio.create_task(machine.executor.start_sandbox(prepared, spec))
     while not server._pending:
@@ -184,7 +184,7 @@ async def test_stop_leaves_no_process_file_or_descriptor(make_machine: Any) -> N
             await environment.invoke(1)
         environments[0].sandbox.max_memory_mib()
         scratch: Path = machine.executor._scratch.path
-        server = await machine.executor._server((await machine.prepare(ECHO)).interpreter)
+        server = await machine.executor._servers.of((await machine.prepare(ECHO)).interpreter)
         await machine.stop()
         await machine.executor.stop()
         assert all(environment.sandbox.exited.done() for environment in environments)

@@ -230,7 +230,7 @@ async def test_killing_the_gateway_ends_every_environment(tmp_path: Path) -> Non
         "    source = source.replace('LONG', sys.argv[3])\n"
         "    environment = await machine.run(source)\n"
         "    await environment.api.first_next.wait()\n"
-        "    server = await executor._server(next(iter(executor._servers)))\n"
+        "    server = await executor._servers.of(next(iter(executor._servers._launches)))\n"
         "    print(server._process.pid, executor._scratch.path, flush=True)\n"
         "    await asyncio.sleep(1000)\n"
         "asyncio.run(main())\n"
