@@ -48,20 +48,24 @@ class RuntimeApiServer:
                 transport.resume_reading()
 
     def close(self, after: asyncio.Future[Any] | None = None) -> None:
-        """Drop the connections, let nobody in, and give up the port, now or `after` the sandbox's end. May be called twice.
+        """Answer nothing more, let nobody in, and drop connections and port, now or `after` the sandbox's end.
 
-        What is inside may go on to try until it has ended, and whoever got the port meanwhile would hear it.
+        What is inside may go on to try until it has ended, and whoever got the port meanwhile would hear it. It does not see
+        its connections close either: runtime clients would complain about that in the function's log. May be called twice.
         """
         self._admits, self._warned = _nobody, True
+        for transport in self._connections:
+            if transport.is_reading():
+                transport.pause_reading()
+        if after is None or after.done():
+            self._give_up()
+        else:
+            after.add_done_callback(self._give_up)
+
+    def _give_up(self, _: object = None) -> None:
         for transport in list(self._connections):
             transport.abort()
         self._connections.clear()
-        if after is None or after.done():
-            self._give_up_port()
-        else:
-            after.add_done_callback(self._give_up_port)
-
-    def _give_up_port(self, _: object = None) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None

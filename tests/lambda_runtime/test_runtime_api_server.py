@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -150,3 +151,24 @@ async def test_the_port_is_kept_until_nobody_inside_can_try_it_any_more(
     await asyncio.sleep(0)
     with pytest.raises(ConnectionRefusedError):
         await Client.connect(address)
+
+
+async def test_a_connection_stays_open_and_unanswered_until_the_sandbox_has_ended(
+    server: RuntimeApiServer, answers: Answers
+) -> None:
+    address = await server.open("127.0.0.1")
+    server.admit(lambda peer, local: True)
+    reader, writer = await asyncio.open_connection(*address.split(":"))
+    writer.write(REQUEST)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    server.close(ended)
+    asked = len(answers.asked)
+    writer.write(REQUEST)
+    rest = asyncio.create_task(reader.read())
+    done, _ = await asyncio.wait([rest], timeout=0.1)
+    assert not done and len(answers.asked) == asked
+    ended.set_result(None)
+    with contextlib.suppress(ConnectionError):
+        await rest
+    writer.close()
