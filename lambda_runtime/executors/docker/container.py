@@ -7,24 +7,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lambda_runtime.executors.containers.settings import Flags
-from lambda_runtime.executors.docker.contents import EXTENSIONS, SHELL
+from lambda_runtime.executors.containers.ends import NOT_EXECUTABLE, NOT_FOUND
+from lambda_runtime.executors.containers.plan import (
+    EXTENSIONS,
+    PROCESSES,
+    SHARE_MIB,
+    SHELL,
+    USER,
+    ContainerPlan,
+    hidden,
+    ulimits,
+)
 from lambda_runtime.executors.docker.reach import HOST_NAME
-from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT
 
-USER = "993:990"
-"""sbx_user1051, as whom functions run on AWS (recorded: TestLambdaBehavior::test_runtime_introspection_x86)."""
 PIPES = "/run/lambda"
+HOST = "sandbox.localdomain"
 INODES_PER_MIB = 256
 """Of /tmp; as the process executor has it."""
 _NOTES = "/run/lambda-notes"
 _RUNTIME_PID = f"{_NOTES}/runtime"
-_SHARE_MIB = 1769
-"""With so much memory a function has one processor (lambda/latest/dg/configuration-memory.md)."""
 _PERIOD_US = 100_000
-
-NOT_FOUND, NOT_EXECUTABLE = 127, 126
-PROBLEMS = {NOT_FOUND: "no such file or directory", NOT_EXECUTABLE: "permission denied"}
 
 # 126 and 127 are what a shell says of a program that it cannot start; here it says nothing else. Written is the number of the
 # process that the program becomes, so that signals can be sent to it and not to its extensions.
@@ -35,32 +37,24 @@ _CHECKED = (
 _BECOME = f"echo $$ >{_RUNTIME_PID}; "
 _TO_PIPES = f"</dev/null >{PIPES}/output 2>&1 3>&1"
 _HELD = "read -r _"
-_OF_THE_ENGINE = ("HOSTNAME", "HOME")
-"""Variables that an engine adds; functions on AWS have none of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(ContainerPlan):
     """How environments of a version are made into containers; the same for all of them."""
 
     image_id: str
-    program: tuple[str, ...]
-    working_directory: str
     mounts: tuple[Mapping[str, Any], ...]
-    memory_mib: int
-    storage_mib: int
+    """In the engine's words."""
     memory_watched: bool
     """Somebody sees how much memory the processes use, so that the kernel's limit may allow for what lies in /tmp as well."""
     network: str
-    dns: tuple[str, ...]
-    flags: Flags
-    labels: Mapping[str, str]
-    shell: bool
     pipes: bool
+    """Output goes into named pipes of this machine."""
     podman: bool
-    extensions: tuple[str, ...]
-    image_variables: tuple[str, ...]
+    rootless: bool = False
     platform: str | None = None
+    """`linux/arm64`, where it is not the engine's own."""
 
     @property
     def held(self) -> bool:
@@ -88,13 +82,16 @@ def config(plan: Plan, variables: Mapping[str, str], pipes: str | None) -> dict[
         made["ExposedPorts"] = {container: {} for _, _, container in map(_port, plan.flags.ports)}
     if plan.network != "host":
         # Extensions listen for telemetry on sandbox.localdomain; so the engine writes the name with the container's address.
-        made |= {"Hostname": "sandbox", "Domainname": "localdomain"}
+        # Who is not root may not set the name of a domain.
+        made |= (
+            {"Hostname": HOST} if plan.rootless else dict(zip(("Hostname", "Domainname"), HOST.split("."), strict=True))
+        )
     return made
 
 
 def processor_limit(memory_mib: int) -> dict[str, int]:
     """Processor time in proportion to memory, for the engine's call that updates a container."""
-    return {"cpu_period": _PERIOD_US, "cpu_quota": max(1000, _PERIOD_US * memory_mib // _SHARE_MIB)}
+    return {"cpu_period": _PERIOD_US, "cpu_quota": max(1000, _PERIOD_US * memory_mib // SHARE_MIB)}
 
 
 def runtime_command(plan: Plan, variables: Iterable[str], pipes: bool) -> list[str]:
@@ -117,9 +114,8 @@ def signal_command(signal: str) -> list[str]:
 
 def _unset(variables: Iterable[str], image_variables: Iterable[str] = ()) -> str:
     """Takes away what the engine or the image would add to these variables."""
-    names = dict.fromkeys((*_OF_THE_ENGINE, *image_variables))
-    hidden = [each for each in names if each not in set(variables)]
-    return f"unset {' '.join(hidden)}; " if hidden else ""
+    names = hidden(variables, image_variables)
+    return f"unset {' '.join(names)}; " if names else ""
 
 
 def _command(plan: Plan, variables: Iterable[str], pipes: bool) -> dict[str, Any]:
@@ -148,14 +144,14 @@ def _host_config(plan: Plan, mounts: list[dict[str, Any]]) -> dict[str, Any]:
         "NetworkMode": plan.network,
         "Memory": limit_mib << 20,
         "MemorySwap": limit_mib << 20,
-        "CpuShares": max(2, 1024 * plan.memory_mib // _SHARE_MIB),
-        "PidsLimit": PROCESS_LIMIT["RLIMIT_NPROC"][0],
+        "CpuShares": max(2, 1024 * plan.memory_mib // SHARE_MIB),
+        "PidsLimit": PROCESSES,
         "ReadonlyRootfs": True,
         "Tmpfs": _temporary(plan),
         "CapDrop": ["ALL"],
         "CapAdd": list(flags.cap_add),
         "SecurityOpt": ["no-new-privileges"],
-        "Ulimits": _ulimits(flags.ulimits),
+        "Ulimits": ulimits(flags),
         "Dns": list(plan.dns),
         "ExtraHosts": list(flags.extra_hosts),
     }
@@ -187,15 +183,6 @@ def _temporary(plan: Plan) -> dict[str, str]:
         "/dev/shm": "rw,nosuid,nodev,noexec,mode=755,size=64k",  # Not for functions, as on AWS.
         _NOTES: options("rw,nosuid,nodev,noexec,mode=1777,size=64k", 16),
     }
-
-
-def _ulimits(flags: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    found = {
-        name.removeprefix("RLIMIT_").lower(): {"Soft": soft, "Hard": hard} for name, (soft, hard) in LIMITS.items()
-    }
-    for each in flags:
-        found[each["Name"]] = {"Soft": each["Soft"], "Hard": each["Hard"]}
-    return [{"Name": name, **limits} for name, limits in found.items()]
 
 
 def _port(text: str) -> tuple[str, str, str]:

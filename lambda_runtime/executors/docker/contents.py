@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import platform
 import secrets
@@ -14,10 +15,9 @@ import docker
 import docker.errors
 
 from lambda_runtime.executors.containers.image import Contents
-from lambda_runtime.executors.docker.engine import EngineInfo
+from lambda_runtime.executors.containers.plan import EXTENSIONS, SHELL
+from lambda_runtime.executors.docker.engine import Engine, EngineInfo
 
-EXTENSIONS = "/opt/extensions"
-SHELL = "/bin/sh"
 _TOKEN_PLACE = "/var/task"
 _MOST_BYTES = 64 << 20
 
@@ -31,6 +31,29 @@ class Sharing:
     pipes: bool
     """A named pipe in it, too: the kernel is the same."""
     detail: str
+
+
+class LookedInto:
+    """The contents of an engine's images, each looked at once. On the loop only."""
+
+    def __init__(self, engine: Engine, labels: dict[str, str]) -> None:
+        """`labels` are those of the containers that are made for it."""
+        self._engine = engine
+        self._labels = labels
+        self._found: dict[str, asyncio.Task[Contents]] = {}
+
+    async def contents(self, image_id: str) -> Contents:
+        """Raises EngineError; then it is tried again by the next one who asks."""
+        task = self._found.get(image_id)
+        if task is None:
+            looking = self._engine.call(lambda client: look_into(client, image_id, self._labels))
+            task = self._found[image_id] = asyncio.ensure_future(looking)
+            task.add_done_callback(lambda task: self._looked(image_id, task))
+        return await asyncio.shield(task)
+
+    def _looked(self, image_id: str, task: asyncio.Task[Contents]) -> None:
+        if task.cancelled() or task.exception() is not None:
+            del self._found[image_id]
 
 
 def look_into(client: docker.APIClient, image_id: str, label: dict[str, str]) -> Contents:

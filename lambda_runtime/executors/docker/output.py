@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from lambda_runtime.executors.base import SandboxSpec
 
 _READ_BYTES = 64 * 1024
 _FRAME = struct.Struct(">BxxxL")
@@ -26,8 +29,6 @@ class NamedPipe:
         path.chmod(0o622)  # Others, as the function is one, may write; mkfifo's mode is cut by the umask.
         self._loop = asyncio.get_running_loop()
         self._on_output = on_output
-        self.used = False
-        """Something was written."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._loop.add_reader(self._descriptor, self.drain)
 
@@ -38,7 +39,6 @@ class NamedPipe:
                 data = os.read(self._descriptor, _READ_BYTES)
             except BlockingIOError:
                 return
-            self.used = True
             self._on_output(data)
             if len(data) < _READ_BYTES:
                 return
@@ -98,3 +98,80 @@ class AttachedOutput:
                 return b""
             found += data
         return found
+
+
+class Outputs:
+    """Everything that one container writes, and what it reads while it waits; on the loop only.
+
+    With a directory of its own it is all in named pipes there, which the container has mounted. Without one, streams that come
+    over the engine's connection are attached.
+    """
+
+    def __init__(self, directory: Path | None, spec: SandboxSpec) -> None:
+        self.directory = directory
+        self._spec = spec
+        self._sources: list[NamedPipe | AttachedOutput] = []
+        self._control = -1
+        self._runtime_wrote = False
+        self._closed = False
+
+    def open_pipes(self, *, extensions: bool, held: bool) -> None:
+        """Make the pipes there have to be. A container that is `held` waits until nobody has the other end of `control`."""
+        if self.directory is None:
+            return
+        self.directory.mkdir(parents=True)
+        self.directory.chmod(0o755)
+        self._sources.append(NamedPipe(self.directory / "output", self.of_runtime))
+        if extensions:
+            self._sources.append(NamedPipe(self.directory / "extensions", self._spec.on_extension_output))
+        if held:
+            os.mkfifo(self.directory / "control")
+            (self.directory / "control").chmod(0o644)
+            self._control = os.open(self.directory / "control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def attach(self, stream: Any, on_output: Callable[[bytes], None]) -> None:
+        """Read a stream of the SDK's, too; after `close` nothing of it is wanted any more."""
+        source = AttachedOutput(stream, on_output)
+        self._sources.append(source)
+        if self._closed:
+            source.close()
+
+    def of_runtime(self, data: bytes) -> None:
+        """The runtime wrote this."""
+        self._runtime_wrote = True
+        self._spec.on_output(data)
+
+    @property
+    def runtime_wrote(self) -> bool:
+        """Something came from the runtime, so that it was executed."""
+        return self._runtime_wrote
+
+    async def last_arrived(self, limit_s: float) -> None:
+        """Wait until streams over the engine's connection have ended, but no longer than this."""
+        if ends := [each.ended for each in self._sources if isinstance(each, AttachedOutput)]:
+            await asyncio.wait(ends, timeout=limit_s)
+
+    def drain(self) -> None:
+        """Hand everything over that is there. Never waits."""
+        for source in self._sources:
+            source.drain()
+
+    def close(self) -> None:
+        """Hand over the rest, read no more, and let go who waits. May be called twice."""
+        self._closed = True
+        for source in self._sources:
+            source.drain()
+            source.close()
+        if self._control >= 0:
+            os.close(self._control)
+            self._control = -1
+        if self.directory is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)  # Three names: no work for a thread.
+
+
+def untimed(stream: Any) -> Any:
+    """A stream of the SDK's that may be silent for as long as it likes."""
+    for each in (stream, getattr(stream, "_sock", None)):
+        if each is not None and hasattr(each, "settimeout"):
+            each.settimeout(None)
+    return stream

@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import re
-import shutil
-import signal
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,24 +14,36 @@ from typing import Any
 import docker
 
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
+from lambda_runtime.executors.containers.addresses import LOOPBACK
+from lambda_runtime.executors.containers.ends import (
+    KILLED,
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    PROBLEMS,
+    SIGKILL_CODE,
+    not_executed,
+    status_of,
+)
 from lambda_runtime.executors.containers.errors import EngineError, EngineUnavailable
+from lambda_runtime.executors.containers.plan import EXTENSIONS
+from lambda_runtime.executors.containers.sandbox import ContainerSandbox
 from lambda_runtime.executors.docker import container
 from lambda_runtime.executors.docker.container import Plan
 from lambda_runtime.executors.docker.engine import Engine
+from lambda_runtime.executors.docker.inside import RUNTIME, Inside
 from lambda_runtime.executors.docker.leftovers import remove_container
 from lambda_runtime.executors.docker.local_view import LocalView
-from lambda_runtime.executors.docker.output import AttachedOutput, NamedPipe
-from lambda_runtime.executors.docker.reach import LOOPBACK, Reach
+from lambda_runtime.executors.docker.meter import Meter
+from lambda_runtime.executors.docker.output import Outputs, untimed
+from lambda_runtime.executors.docker.reach import Reach
 from lambda_runtime.executors.process.memory import MemoryWatch
 from lambda_runtime.executors.process.peers import Address, holds, owner_of
 
 _LOG = logging.getLogger(__name__)
 
-_FIRST_SIGNAL_CODE = 128
 _OOM_NEWS_S = 0.15
 """How long after a SIGKILL that nobody here sent the engine may take to say that memory was the reason."""
 _LAST_OUTPUT_S = 1.0
-_MEASURED_EVERY_S = 1.0
 _KILL_LIMIT_S = 10.0
 _NOT_EXECUTED = re.compile(
     r'exec: "(?P<program>[^"]+)":.*?(?P<reason>permission denied|no such file or directory|not found in \$PATH)'
@@ -52,7 +60,7 @@ class Surroundings:
     limit_processors: bool
 
 
-class DockerSandbox:
+class DockerSandbox(ContainerSandbox):
     """A `lambda_runtime.executors.base.Sandbox` that is a container.
 
         created -> started -> ended   (its first process died, it was killed, or the engine lost it)
@@ -66,69 +74,42 @@ class DockerSandbox:
         self, plan: Plan, spec: SandboxSpec, around: Surroundings, directory: Path | None, on_end: Callable[[], None]
     ) -> None:
         """`directory` is the sandbox's own, for its pipes; None has its output come over the engine's connection."""
-        self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
-        self.address = LOOPBACK
+        super().__init__(spec, plan.extensions, on_end)
         self.container_id = ""
         self._plan = plan
-        self._spec = spec
         self._around = around
-        self._directory = directory
-        self._on_end = on_end
-        self._loop = asyncio.get_running_loop()
-        self._outputs: list[NamedPipe | AttachedOutput] = []
-        self._control = -1
+        self._outputs = Outputs(directory, spec)
+        self._inside = Inside(plan, spec, around.engine, self._outputs)
+        self._meter = Meter(around.engine, plan.memory_mib)
         self._local: LocalView | None = None
-        self._execs: dict[str, str | None] = {}
-        """What was started in the container: extensions by name, and None for the runtime."""
-        self._running_extensions = set(plan.extensions)
         self._runtime_asked = False
-        self._runtime_wrote = False
         self._out_of_memory = False
-        self._killed = False
         self._ended = False
-        self._peak_mib: int | None = None
-        self._measured_at = 0.0
         self._limited = not around.limit_processors
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # --- start
 
     async def start(self) -> None:
         """Create and start the container. Raises EngineError; nothing is left then. Not to be cancelled: see the executor."""
         try:
-            self._open_pipes()
+            self._outputs.open_pipes(extensions=bool(self._plan.extensions), held=self._plan.held)
             await self._create()
             await self._run()
         except EngineError as error:
             problem = _NOT_EXECUTED.search(str(error)) if self.container_id else None
             await self._discard()
             if problem is None:
-                self._finish(ExitStatus(signal=signal.SIGKILL))
+                self._finish(KILLED)
                 raise
-            missing = problem["reason"] != "permission denied"
-            self._finish(
-                _not_executed(problem["program"], container.NOT_FOUND if missing else container.NOT_EXECUTABLE)
-            )
+            denied = problem["reason"] == "permission denied"
+            self._finish(not_executed(problem["program"], NOT_EXECUTABLE if denied else NOT_FOUND))
         except BaseException:
             await self._discard()
-            self._finish(ExitStatus(signal=signal.SIGKILL))
+            self._finish(KILLED)
             raise
 
-    def _open_pipes(self) -> None:
-        if self._directory is None:
-            return
-        self._directory.mkdir(parents=True)
-        self._directory.chmod(0o755)
-        self._outputs.append(NamedPipe(self._directory / "output", self._spec.on_output))
-        if self._plan.extensions:
-            self._outputs.append(NamedPipe(self._directory / "extensions", self._spec.on_extension_output))
-        if self._plan.held:
-            os.mkfifo(self._directory / "control")
-            (self._directory / "control").chmod(0o644)
-            self._control = os.open(self._directory / "control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-
     async def _create(self) -> None:
-        pipes = str(self._directory) if self._directory is not None else None
+        pipes = str(self._outputs.directory) if self._outputs.directory is not None else None
         config = container.config(self._plan, self._variables(), pipes)
         platform = self._plan.platform
         made = await self._around.engine.call(
@@ -139,11 +120,11 @@ class DockerSandbox:
 
     async def _run(self) -> None:
         engine, container_id = self._around.engine, self.container_id
-        if self._directory is None:
+        if self._outputs.directory is None:
             # Before it starts, and before anything can be told of its end: then all of its output comes.
             params = {"stdout": 1, "stderr": 1, "stream": 1, "stdin": int(self._plan.held)}
-            stream = await engine.call(lambda client: _untimed(client.attach_socket(container_id, params)))
-            self._outputs.append(AttachedOutput(stream, self._output))
+            stream = await engine.call(lambda client: untimed(client.attach_socket(container_id, params)))
+            self._outputs.attach(stream, self._outputs.of_runtime)
 
         def run(client: docker.APIClient) -> Mapping[str, Any]:
             client.start(container_id)
@@ -155,59 +136,31 @@ class DockerSandbox:
         self.address = next((str(each) for each in addresses if each), LOOPBACK)
         self._local = LocalView.of(int(found["State"].get("Pid") or 0), container_id, self._plan.memory_mib)
         if self._ended:
-            self._close_local()
+            self._local.close()
             return
         self.work_begins()
         for name in self._plan.extensions:
-            self._track(self._start_extension(name))
+            self._track(self._start_inside(name))
 
-    def _output(self, data: bytes) -> None:
-        self._runtime_wrote = True
-        self._spec.on_output(data)
-
-    def _variables(self) -> dict[str, str]:
+    def _variables(self) -> Mapping[str, str]:
+        if self._outputs.directory is None:
+            return self._spec.variables
         # Frames in the pipe keep a message of many lines together; over the engine's connection there is none for them.
-        return {**self._spec.variables, **({"_LAMBDA_TELEMETRY_LOG_FD": "3"} if self._directory is not None else {})}
+        return {**self._spec.variables, "_LAMBDA_TELEMETRY_LOG_FD": "3"}
 
-    # --- processes in a container that waits
-
-    async def _start_extension(self, name: str) -> None:
-        variables = self._spec.extension_variables
-        pipes = self._directory is not None
-        command = container.extension_command(self._plan, name, variables, pipes)
-        await self._start_inside(name, command, variables, self._spec.on_extension_output)
-
-    async def _start_held_runtime(self) -> None:
-        variables = self._variables()
-        command = container.runtime_command(self._plan, variables, self._directory is not None)
-        await self._start_inside(None, command, variables, self._output)
-
-    async def _start_inside(
-        self, name: str | None, command: Sequence[str], variables: Mapping[str, str], on_output: Callable[[bytes], None]
-    ) -> None:
-        engine, attached = self._around.engine, self._directory is None
+    async def _start_inside(self, name: str) -> None:
         try:
-            exec_id = await engine.call(
-                lambda client: client.exec_create(
-                    self.container_id, list(command), stdout=attached, stderr=attached, environment=dict(variables)
-                )["Id"]
-            )
-            self._execs[exec_id] = name
-
-            def run(client: docker.APIClient) -> tuple[Any, int]:
-                started = client.exec_start(exec_id, detach=not attached, socket=attached)
-                return _untimed(started) if attached else None, int(client.exec_inspect(exec_id).get("Pid") or 0)
-
-            stream, pid = await engine.call(run)
+            if name == RUNTIME:
+                pid = await self._inside.start_runtime(self.container_id, self._variables())
+            else:
+                pid = await self._inside.start_extension(self.container_id, name)
         except EngineError as error:
             if not self._ended:
                 _LOG.warning("cannot start %s in a container: %s", name or "the runtime", error)
                 self.kill()
             return
-        if stream is not None and not self._ended:
-            self._outputs.append(AttachedOutput(stream, on_output))
         if self._local is not None and pid:
-            self._local.add(pid, runtime=name is None)
+            self._local.add(pid, runtime=name == RUNTIME)
 
     # --- what the engine tells
 
@@ -215,49 +168,34 @@ class DockerSandbox:
         if what == "oom":
             self._out_of_memory = True
         elif what == "exec_die":
-            code = int(attributes.get("exitCode") or attributes.get("containerExitCode") or 0)
-            self._inside_ended(str(attributes.get("execID", "")), code)
+            self._inside_ended(str(attributes.get("execID", "")), _exit_code(attributes))
         elif what == "die":
-            code = int(attributes.get("exitCode") or attributes.get("containerExitCode") or 0)
-            self._track(self._died(code))
+            self._track(self._died(_exit_code(attributes)))
         elif what == "lost":
-            self._finish(ExitStatus(signal=signal.SIGKILL))
+            self._finish(KILLED)
 
     def _inside_ended(self, exec_id: str, code: int) -> None:
-        if exec_id not in self._execs:
+        name = self._inside.ended(exec_id)
+        if name is None:
             return
         self.drain_output()
-        name = self._execs.pop(exec_id)
-        if name is None:
-            if not self.exited.done():
-                self.exited.set_result(self._status(code, self._plan.program[0]))
-        elif name in self._running_extensions:
-            self._running_extensions.discard(name)
-            self._spec.on_extension_exit(name, self._status(code, f"/opt/extensions/{name}"))
+        if name == RUNTIME:
+            self._exit(self._status(code, self._plan.program[0]))
+        else:
+            self._extension_ended(name, self._status(code, f"{EXTENSIONS}/{name}"))
 
     async def _died(self, code: int) -> None:
-        ends = [each.ended for each in self._outputs if isinstance(each, AttachedOutput)]
-        if ends:
-            await asyncio.wait(ends, timeout=_LAST_OUTPUT_S)
-        if code == _FIRST_SIGNAL_CODE + signal.SIGKILL and not (self._killed or self._out_of_memory):
-            await asyncio.sleep(
-                _OOM_NEWS_S
-            )  # The engine tells in no certain order; nothing else says that it is through.
+        await self._outputs.last_arrived(_LAST_OUTPUT_S)
+        if code == SIGKILL_CODE and not (self._killed or self._out_of_memory):
+            # The engine tells in no certain order; nothing else says that it is through.
+            await asyncio.sleep(_OOM_NEWS_S)
         self.drain_output()
         self._finish(self._status(code, self._plan.program[0]))
 
     def _status(self, code: int, program: str) -> ExitStatus:
-        if code in container.PROBLEMS and self._plan.shell and not self._wrote:
-            return _not_executed(program, code)
-        out_of_memory = self._out_of_memory
-        number = code - _FIRST_SIGNAL_CODE
-        if number > 0 and number in signal.valid_signals():
-            return ExitStatus(signal=number, out_of_memory=out_of_memory)
-        return ExitStatus(code=code, out_of_memory=out_of_memory)
-
-    @property
-    def _wrote(self) -> bool:
-        return self._runtime_wrote or any(isinstance(each, NamedPipe) and each.used for each in self._outputs[:1])
+        if code in PROBLEMS and self._plan.shell and not self._outputs.runtime_wrote:
+            return not_executed(program, code)
+        return status_of(code, out_of_memory=self._out_of_memory)
 
     def _finish(self, status: ExitStatus) -> None:
         """Any state -> ended."""
@@ -266,25 +204,12 @@ class DockerSandbox:
         self._ended = True
         self._around.engine.forget(self.container_id)
         self._around.memory.end(self)
-        for output in self._outputs:
-            output.drain()
-            output.close()
-        if self._control >= 0:
-            os.close(self._control)
-            self._control = -1
-        for name in sorted(self._running_extensions if self._local is not None else ()):
-            self._spec.on_extension_exit(name, ExitStatus(signal=signal.SIGKILL))
-        self._running_extensions.clear()
-        self._close_local()
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)  # Three names: no work for a thread.
-        self._on_end()
-        if not self.exited.done():
-            self.exited.set_result(status)
-
-    def _close_local(self) -> None:
+        self._outputs.close()
         if self._local is not None:
+            self._extensions_killed()
             self._local.close()
+        self._on_end()
+        self._exit(status)
 
     async def _discard(self) -> None:
         """Remove a container that could not be started."""
@@ -310,12 +235,11 @@ class DockerSandbox:
         """Start the runtime in a container that waits."""
         if self._plan.held and not self._runtime_asked and not self._ended:
             self._runtime_asked = True
-            self._track(self._start_held_runtime())
+            self._track(self._start_inside(RUNTIME))
 
     def drain_output(self) -> None:
         """Hand everything written so far to `on_output`, now."""
-        for output in self._outputs:
-            output.drain()
+        self._outputs.drain()
 
     def max_memory_mib(self) -> int | None:
         """The most memory seen: of the runtime's process where it can be seen, else what the engine said last."""
@@ -323,7 +247,7 @@ class DockerSandbox:
             return self._plan.memory_mib
         if self._local is not None and self._local.visible:
             return self._local.max_memory_mib()
-        return min(self._peak_mib, self._plan.memory_mib) if self._peak_mib is not None else None
+        return self._meter.peak_mib
 
     def work_begins(self) -> None:
         """The function runs: look at what it uses, where that can be seen."""
@@ -334,12 +258,11 @@ class DockerSandbox:
         """The function waits."""
         if self._local is not None and self._local.visible:
             self._around.memory.end(self)
-        elif not self._ended and (now := time.monotonic()) - self._measured_at > _MEASURED_EVERY_S:
-            self._measured_at = now
-            self._track(self._measure())
+        elif not self._ended and self._meter.due():
+            self._track(self._meter.measure(self.container_id))
         if not self._limited and not self._ended:
             self._limited = True  # The first time is the end of the init phase, for which AWS gives more.
-            self._track(self._limit_processors())
+            self._track(self._meter.limit_processors(self.container_id))
 
     def rests(self) -> None:
         """A container is not stopped between invocations: to pause and unpause takes the engine longer than most of them."""
@@ -378,7 +301,7 @@ class DockerSandbox:
         try:
             await self._around.engine.call(lambda client: client.kill(self.container_id))
         except EngineUnavailable:
-            self._finish(ExitStatus(signal=signal.SIGKILL))
+            self._finish(KILLED)
             return
         except EngineError as error:
             if error.status not in (404, 409):  # Gone, or not running any more: its end has been told, or will be.
@@ -389,49 +312,13 @@ class DockerSandbox:
         await asyncio.wait([self.exited], timeout=_KILL_LIMIT_S)
         if not self._ended:
             await self._discard()
-            self._finish(ExitStatus(signal=signal.SIGKILL))
+            self._finish(KILLED)
 
     def _signal_runtime(self, name: str) -> None:
         if not self._ended and self._plan.shell:
-            self._track(self._send_signal(name))
-
-    async def _send_signal(self, name: str) -> None:
-        def send(client: docker.APIClient) -> None:
-            made = client.exec_create(self.container_id, container.signal_command(name), stdout=False, stderr=False)
-            client.exec_start(made["Id"], detach=True)
-
-        with contextlib.suppress(EngineError):  # It has ended, which is what the signal is for.
-            await self._around.engine.call(send)
-
-    async def _measure(self) -> None:
-        with contextlib.suppress(EngineError):  # Asked again after the next invocation.
-            found = await self._around.engine.call(
-                lambda client: client.stats(self.container_id, stream=False, one_shot=True)
-            )
-            memory = found.get("memory_stats") or {}
-            inactive = (memory.get("stats") or {}).get("inactive_file", 0)
-            used = int(memory.get("usage") or 0) - int(inactive)
-            if used > 0:
-                self._peak_mib = max(self._peak_mib or 0, -(-used >> 20))
-
-    async def _limit_processors(self) -> None:
-        with contextlib.suppress(EngineError):  # It has ended.
-            limit = container.processor_limit(self._plan.memory_mib)
-            await self._around.engine.call(lambda client: client.update_container(self.container_id, **limit))
-
-    def _track(self, work: Any) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._track(self._inside.signal_runtime(self.container_id, name))
 
 
-def _not_executed(program: str, code: int) -> ExitStatus:
-    return ExitStatus(code=code, entry_point_error=f"fork/exec {program}: {container.PROBLEMS[code]}")
-
-
-def _untimed(stream: Any) -> Any:
-    """A stream of the SDK that may be silent for as long as it likes."""
-    for each in (stream, getattr(stream, "_sock", None)):
-        if each is not None and hasattr(each, "settimeout"):
-            each.settimeout(None)
-    return stream
+def _exit_code(attributes: Mapping[str, str]) -> int:
+    """As Docker, or Podman, calls it."""
+    return int(attributes.get("exitCode") or attributes.get("containerExitCode") or 0)

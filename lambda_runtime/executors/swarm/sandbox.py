@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
+from lambda_runtime.executors.containers.ends import (
+    KILLED,
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    PROBLEMS,
+    not_executed,
+    status_of,
+)
 from lambda_runtime.executors.containers.errors import EngineError
+from lambda_runtime.executors.containers.plan import EXTENSIONS
+from lambda_runtime.executors.containers.sandbox import ContainerSandbox
 from lambda_runtime.executors.docker.engine import Engine
-from lambda_runtime.executors.docker.reach import LOOPBACK
 from lambda_runtime.executors.process.peers import Address
 from lambda_runtime.executors.swarm import task as swarm_task
 from lambda_runtime.executors.swarm.cluster import ENDED, Cluster, Task, TaskOutput, problem
@@ -20,12 +28,12 @@ from lambda_runtime.executors.swarm.task import MARK, Plan
 
 _LOG = logging.getLogger(__name__)
 
-_FIRST_SIGNAL_CODE = 128
 _KILL_LIMIT_S = 20.0
 _PENDING_LIMIT_S = 5.0
 """Less than an init phase may take, so that it is told why no node takes the task."""
 _START_LIMIT_S = 30.0
-_REASONS = {"missing": "no such file or directory", "denied": "permission denied"}
+_NOT_STARTED = {"missing": NOT_FOUND, "denied": NOT_EXECUTABLE}
+"""What the shell above says of a program that it did not start."""
 
 
 class NotStarted(OSError):
@@ -36,7 +44,7 @@ class NotStarted(OSError):
         self.node = node
 
 
-class SwarmSandbox:
+class SwarmSandbox(ContainerSandbox):
     """A `lambda_runtime.executors.base.Sandbox` that is a service of one task.
 
         created -> under way (its runtime has called, or Swarm says that it runs) -> ended
@@ -47,17 +55,14 @@ class SwarmSandbox:
     def __init__(
         self, plan: Plan, spec: SandboxSpec, engine: Engine, cluster: Cluster, gate: Gate, on_end: Callable[[], None]
     ) -> None:
-        self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        super().__init__(spec, plan.extensions if plan.shell else (), on_end)
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when Swarm has nothing of it any more."""
-        self.address = LOOPBACK
         self.node = ""
         self._plan = plan
-        self._spec = spec
         self._engine = engine
         self._cluster = cluster
         self._gate = gate
-        self._on_end = on_end
         host, _, port = spec.runtime_api.rpartition(":")
         self._pass: Pass = gate.issue((host, int(port)))
         self._mark = MARK + self._pass.token.encode() + b" "
@@ -65,9 +70,6 @@ class SwarmSandbox:
         self._service = ""
         self._output: TaskOutput | None = None
         self._runs: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._running_extensions = set(plan.extensions) if plan.shell else set()
-        self._killed = False
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # --- start
 
@@ -113,7 +115,7 @@ class SwarmSandbox:
         """What the managers say of it now."""
         if task is None:
             if self._killed or self.exited.done():
-                self._end(ExitStatus(signal=signal.SIGKILL))
+                self._end(KILLED)
             return
         state = str(task["Status"]["State"])
         self.node = str(task.get("NodeID") or "")
@@ -123,7 +125,7 @@ class SwarmSandbox:
             _LOG.warning(
                 "%s: an execution environment is lost: %s", self._plan.labels.get("lambda-provider.function"), lost
             )
-            self._end(ExitStatus(signal=signal.SIGKILL))
+            self._end(KILLED)
         elif state == "running":
             self._learn_address(task)
             if not self._runs.done():
@@ -141,13 +143,7 @@ class SwarmSandbox:
             else:
                 self._runs.set_result(None)
         code = int(status.get("ExitCode") or 0)
-        number = code - _FIRST_SIGNAL_CODE
-        if self._killed or state == "rejected":
-            self._end(ExitStatus(signal=signal.SIGKILL))
-        elif number > 0 and number in signal.valid_signals():
-            self._end(ExitStatus(signal=number))
-        else:
-            self._end(ExitStatus(code=code))
+        self._end(KILLED if self._killed or state == "rejected" else status_of(code))
 
     def _learn_address(self, task: Task) -> None:
         for attachment in task.get("NetworksAttachments") or ():
@@ -178,28 +174,14 @@ class SwarmSandbox:
 
     def _told(self, words: list[str]) -> None:
         if words[0] == "runtime":
-            code, memory = int(words[1]), "memory" in words
-            number = code - _FIRST_SIGNAL_CODE
-            if number > 0 and number in signal.valid_signals():
-                self._exit(ExitStatus(signal=number, out_of_memory=memory))
-            else:
-                self._exit(ExitStatus(code=code))
-        elif words[0] in _REASONS:
+            self._exit(status_of(int(words[1]), out_of_memory="memory" in words))
+        elif words[0] in _NOT_STARTED:
             program = " ".join(words[1:])
-            self._exit(ExitStatus(code=127, entry_point_error=f"fork/exec {program}: {_REASONS[words[0]]}"))
-        elif words[0] == "extension" and (name := " ".join(words[2:])) in self._running_extensions:
-            self._running_extensions.discard(name)
-            code = int(words[1])
-            number = code - _FIRST_SIGNAL_CODE
-            status = ExitStatus(signal=number) if number in signal.valid_signals() else ExitStatus(code=code)
-            if code in (126, 127):
-                reason = _REASONS["denied" if code == 126 else "missing"]
-                status = ExitStatus(code=code, entry_point_error=f"fork/exec /opt/extensions/{name}: {reason}")
-            self._spec.on_extension_exit(name, status)
-
-    def _exit(self, status: ExitStatus) -> None:
-        if not self.exited.done():
-            self.exited.set_result(status)
+            self._exit(not_executed(program, _NOT_STARTED[words[0]]))
+        elif words[0] == "extension":
+            code, name = int(words[1]), " ".join(words[2:])
+            program = f"{EXTENSIONS}/{name}"
+            self._extension_ended(name, not_executed(program, code) if code in PROBLEMS else status_of(code))
 
     def _end(self, status: ExitStatus) -> None:
         """Any state -> ended."""
@@ -213,9 +195,7 @@ class SwarmSandbox:
         if self._held:
             self._spec.on_output(self._held)
             self._held = b""
-        for name in sorted(self._running_extensions):
-            self._spec.on_extension_exit(name, ExitStatus(signal=signal.SIGKILL))
-        self._running_extensions.clear()
+        self._extensions_killed()
         if not self._runs.done():
             self._runs.set_result(None)
         self._exit(status)
@@ -286,9 +266,4 @@ class SwarmSandbox:
                 await asyncio.wait([self.gone], timeout=_KILL_LIMIT_S)
         except EngineError as error:
             _LOG.warning("cannot end an environment in the cluster: %s", error)
-        self._end(ExitStatus(signal=signal.SIGKILL))
-
-    def _track(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._end(KILLED)

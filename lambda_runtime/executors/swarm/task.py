@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from lambda_runtime.executors.containers.settings import Flags
-from lambda_runtime.executors.docker.container import USER
-from lambda_runtime.executors.docker.contents import EXTENSIONS, SHELL
-from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT
+from lambda_runtime.executors.containers.plan import (
+    EXTENSIONS,
+    PROCESSES,
+    SHARE_MIB,
+    SHELL,
+    USER,
+    ContainerPlan,
+    hidden,
+    ulimits,
+)
 
 NODE = "/mnt/node"
 """Where a node's own directory is in the task that fills or cleans it."""
 MARK = b"\x1e"
 """Begins what the shell above the runtime says in the function's output; the environment's secret follows."""
-_SHARE_MIB = 1769
-"""With so much memory a function has one processor (lambda/latest/dg/configuration-memory.md)."""
 _NANO = 1_000_000_000
 _GRACE_NS = 2 * _NANO
 """What AWS gives extensions to end (lambda/latest/dg/lambda-runtime-environment.md)."""
 _STORAGE = {"Type": "volume", "Target": "/tmp"}
 """Nameless, so it goes with its task. A tmpfs of Swarm's would have a size, but forbids to run what lies there, which functions
 on AWS do; and a volume with options of its own (a tmpfs of a size) is made twice by Swarm, and once of these never removed."""
-_OF_THE_ENGINE = ("HOSTNAME", "HOME")
 
 # Above the runtime. It says how the runtime and each extension ended, in the same pipe as their output, so behind the last of it;
 # whether the kernel killed something for memory, which Swarm does not tell; and passes SIGTERM on.
@@ -92,25 +95,16 @@ done
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(ContainerPlan):
     """How environments of a version are made into services; the same for all of them."""
 
     image: str
-    program: tuple[str, ...]
-    working_directory: str
-    mounts: Mapping[str, str]
+    mounts: Mapping[str, str] = field(default_factory=dict)
     """Directories of nodes, by where they are in an environment."""
-    memory_mib: int
     limit_processors: bool
     network: str
-    dns: tuple[str, ...]
-    flags: Flags
     constraints: tuple[str, ...]
-    labels: Mapping[str, str]
-    shell: bool
-    extensions: tuple[str, ...]
-    image_variables: tuple[str, ...] = ()
 
 
 def environment(
@@ -123,7 +117,6 @@ def environment(
     avoided: Sequence[str],
 ) -> dict[str, Any]:
     """A service of one task that is never started again. `gate` is an address and its name; `avoided` are nodes' ids."""
-    hidden = [each for each in (*_OF_THE_ENGINE, *plan.image_variables) if each not in variables]
     flags = plan.flags
     container: dict[str, Any] = {
         "Image": plan.image,
@@ -139,7 +132,7 @@ def environment(
         "ReadOnly": True,
         "CapabilityDrop": ["ALL"],
         "CapabilityAdd": list(flags.cap_add),
-        "Ulimits": _ulimits(flags),
+        "Ulimits": ulimits(flags),
         "StopSignal": "SIGTERM" if plan.extensions else "SIGKILL",
         "StopGracePeriod": _GRACE_NS if plan.extensions else 0,
     }
@@ -148,15 +141,15 @@ def environment(
     if plan.shell:
         container |= {
             "Command": [SHELL],
-            "Args": ["-c", _script(plan, extension_variables, variables, hidden), "sh", token],
+            "Args": ["-c", _script(plan, extension_variables, variables), "sh", token],
         }
         container["Args"] += plan.program
     else:
         container |= {"Command": list(plan.program), "Args": []}
     limits = {
         "MemoryBytes": plan.memory_mib << 20,
-        "NanoCPUs": max(0 if plan.limit_processors else _NANO, _NANO * plan.memory_mib // _SHARE_MIB),
-        "Pids": PROCESS_LIMIT["RLIMIT_NPROC"][0],
+        "NanoCPUs": max(0 if plan.limit_processors else _NANO, _NANO * plan.memory_mib // SHARE_MIB),
+        "Pids": PROCESSES,
     }
     service = _service(name, plan, container, {"Replicated": {"Replicas": 1}}, avoided)
     service["TaskTemplate"]["Resources"] = {"Limits": limits, "Reservations": {"MemoryBytes": plan.memory_mib << 20}}
@@ -185,8 +178,9 @@ def cleaning(plan: Plan, name: str, directory: str, paths: Sequence[str]) -> dic
     return _everywhere(name, plan, container, directory)
 
 
-def _script(plan: Plan, extension_variables: Mapping[str, str], variables: Mapping[str, str], hidden: list[str]) -> str:
-    lines = ["exec 2>/dev/null", f"unset {' '.join(hidden)}" if hidden else "", _ABOVE, _CHECK]
+def _script(plan: Plan, extension_variables: Mapping[str, str], variables: Mapping[str, str]) -> str:
+    names = hidden(variables, plan.image_variables)
+    lines = ["exec 2>/dev/null", f"unset {' '.join(names)}" if names else "", _ABOVE, _CHECK]
     foreign = [each for each in variables if each not in extension_variables]
     for extension in plan.extensions:
         unset = f"unset {' '.join(foreign)}; " if foreign else ""
@@ -232,11 +226,3 @@ def _host(text: str) -> str:
     """`name:address` of `docker run` as a line of /etc/hosts."""
     name, _, address = text.partition(":")
     return f"{address} {name}"
-
-
-def _ulimits(flags: Flags) -> list[dict[str, Any]]:
-    found = {
-        name.removeprefix("RLIMIT_").lower(): {"Soft": soft, "Hard": hard} for name, (soft, hard) in LIMITS.items()
-    }
-    found |= {each["Name"]: {"Soft": each["Soft"], "Hard": each["Hard"]} for each in flags.ulimits}
-    return [{"Name": name, **limits} for name, limits in found.items()]
