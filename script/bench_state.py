@@ -134,7 +134,7 @@ def health(port: int) -> dict[str, Any]:
 def until_idle(port: int) -> None:
     """Return when every version is prepared and the queue is empty."""
     while (found := health(port))["preparing_versions"] or found["queued_events"]:
-        time.sleep(0.01)
+        time.sleep(0.1)
 
 
 def many(bench: Any, count: int, runtime: str) -> None:

@@ -148,13 +148,14 @@ class HostedLambda:
         services = getattr(self._parts, "services", None)
 
         def facts() -> Mapping[str, Any]:
+            in_use = assembly.runtime.in_use()
             return {
                 "version": __version__,
                 "executor": self._executor,
-                "functions": sum(1 for _ in assembly.provider.store.all_functions()),
-                "environments": assembly.runtime.environment_count(),
+                "functions": assembly.provider.store.function_count,
+                "environments": in_use["environments"],
                 "queued_events": len(assembly.runtime.events),
-                "in_use": assembly.runtime.in_use(),
+                "in_use": in_use,
                 "preparing_versions": assembly.provider.deployments.pending,
                 "services": {"lambda": {"state": "running"}} if services is None else services(),
             }

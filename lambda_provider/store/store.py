@@ -141,6 +141,11 @@ class Store:
         for account_id, region in list(self._regions):
             yield from self.functions(account_id, region)
 
+    @property
+    def function_count(self) -> int:
+        """How many functions there are, of every account and region."""
+        return sum(len(state.slots) for state in list(self._regions.values()))
+
     def usage(self, account_id: str, region: str) -> tuple[int, int]:
         """How many functions there are, and the bytes of code that they and the layers store."""
         state = self._region(account_id, region)

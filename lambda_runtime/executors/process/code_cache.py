@@ -112,20 +112,22 @@ class CodeCache:
             del self._users[name]
             self._entry_locks.pop(name, None)
             # Renamed under the guard, so that nobody starts to use what is about to go.
-            grave = Path(tempfile.mkdtemp(prefix=".old-", dir=self.root))
-            if (self.root / name).exists():
-                (self.root / name).rename(grave / "entry")
+            grave = self.root / f".old-{secrets.token_hex(8)}"
+            try:
+                (self.root / name).rename(grave)
+            except FileNotFoundError:  # It could not be made.
+                return
         shutil.rmtree(grave, ignore_errors=True)
 
     def _make(self, name: str, fill: Callable[[Path], None]) -> None:
         draft = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
         try:
-            tree = draft / "entry"
-            tree.mkdir(mode=0o755)
-            fill(tree)
-            tree.rename(self.root / name)
-        finally:
+            draft.chmod(0o755)
+            fill(draft)
+            draft.rename(self.root / name)
+        except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
+            raise
 
 
 def _unpack_all(archives: Sequence[CodeArchive], tree: Path) -> None:
