@@ -15,6 +15,7 @@ from lambda_runtime.failures import (
     TOO_LARGE,
     UNHANDLED,
     fault_body,
+    lasted_ms,
     status_of,
     timeout_body,
     too_large_body,
@@ -181,7 +182,7 @@ class ConcurrentInvocations:
         if error not in (TIMED_OUT, EXITED):
             self.answered += 1
         work, invocation = running.work, running.work.invocation
-        work.duration_ms = (time.monotonic() - running.began) * 1000
+        work.duration_ms = lasted_ms((time.monotonic() - running.began) * 1000, status, self._version.timeout_s)
         work.failed = status != "success"
         report = InvokeReport(
             invocation.request_id,

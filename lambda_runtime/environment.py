@@ -19,6 +19,7 @@ from lambda_runtime.failures import (
     exit_in_init,
     exit_reason,
     fault_body,
+    lasted_ms,
     reported_type,
     status_of,
     timeout_body,
@@ -251,7 +252,7 @@ class ExecutionEnvironment(HousedEnvironment):
         self._init_duration_ms = self._elapsed_ms
         if self._extensions is not None:
             self._extensions.initialised(self._init_duration_ms, self._phase)
-        self._reporter.drain()
+        self._reporter.initialised(self._init_duration_ms, self._phase)
 
     def _initialised(self, connection: RuntimeApiConnection) -> None:
         self._init_ended()
@@ -330,7 +331,7 @@ class ExecutionEnvironment(HousedEnvironment):
             self._sandbox.work_ends()
         self._work = None
         self._stream = None
-        work.duration_ms = duration_ms = (time.monotonic() - self._began) * 1000
+        work.duration_ms = duration_ms = lasted_ms(self._elapsed_ms, status, self.version.timeout_s)
         work.failed = status != "success"
         self._reporter.due = InvokeReport(
             work.invocation.request_id,
@@ -366,7 +367,7 @@ class ExecutionEnvironment(HousedEnvironment):
 
     def _write_whole_report(self, status: str | None = None, error_type: str | None = None) -> None:
         """The report of an invocation that ends with the extensions: the time is that of all."""
-        whole_ms = self._elapsed_ms
+        whole_ms = lasted_ms(self._elapsed_ms, status or "success", self.version.timeout_s)
         if self._counted is not None and self._reporter.due is not None:
             self._counted.add("PostRuntimeExtensionsDuration", max(0.0, whole_ms - self._reporter.due.duration_ms))
         self._reporter.amend(whole_ms, status, error_type)

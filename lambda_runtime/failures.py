@@ -103,6 +103,11 @@ def status_of(error_type: str | None) -> str:
     return "success" if error_type is None else "timeout" if error_type == TIMED_OUT else "error"
 
 
+def lasted_ms(elapsed_ms: float, status: str, timeout_s: float) -> float:
+    """How long an invocation took for its report: one that took too long exactly as long as it may, as on AWS."""
+    return timeout_s * 1000 if status == "timeout" else elapsed_ms
+
+
 def decoded(body: bytes) -> bytes:
     """The error of a streamed response comes in a trailer, base64-encoded."""
     try:

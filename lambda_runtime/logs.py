@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 
+from lambda_runtime.log_levels import application_filter
 from lambda_runtime.types import FunctionVersion
 
 LogEntry = tuple[int, str]
@@ -136,6 +137,7 @@ class EnvironmentLog:
         self._now = now
         self._interval_s = interval_s
         self._parser = OutputParser()
+        self._passes = application_filter(version)
         self._entries: list[LogEntry] = []
         self._timer: asyncio.TimerHandle | None = None
         self._last_ms = 0
@@ -152,9 +154,7 @@ class EnvironmentLog:
     def output(self, data: bytes) -> None:
         """Add what processes inside wrote."""
         if entries := self._parser.feed(data, int(self._now() * 1000)):
-            self._add(entries)
-            if self.observer is not None:
-                self.observer("function", entries)
+            self._add_application(entries)
 
     def extension_output(self, data: bytes) -> None:
         """Add what external extensions wrote."""
@@ -168,9 +168,7 @@ class EnvironmentLog:
     def end_of_invocation(self) -> None:
         """Nothing more belongs to the current invocation: an unfinished line is an event too."""
         if entries := self._parser.flush(int(self._now() * 1000)):
-            self._add(entries)
-            if self.observer is not None:
-                self.observer("function", entries)
+            self._add_application(entries)
 
     def open_tail(self) -> None:
         """From now on keep what `close_tail` returns."""
@@ -191,6 +189,15 @@ class EnvironmentLog:
         if self._entries:
             entries, self._entries = self._entries, []
             self._sink(self._version, self.stream, entries)
+
+    def _add_application(self, entries: Sequence[LogEntry]) -> None:
+        """Lines of the function: who observes gets all of them, the log those of its level."""
+        if self._passes is None:
+            self._add(entries)
+        elif passing := [entry for entry in entries if self._passes(entry[1])]:
+            self._add(passing)
+        if self.observer is not None:
+            self.observer("function", entries)
 
     def _add(self, entries: Sequence[LogEntry]) -> None:
         for moment_ms, message in entries:

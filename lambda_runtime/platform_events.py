@@ -61,6 +61,11 @@ class InvokeReport:
         return self.status == "error" and not (self.error_type or "").startswith(_OF_THE_PLATFORM)
 
     @property
+    def told_error(self) -> str | None:
+        """The type of the failure, unless the status says it already."""
+        return None if self.status == "timeout" else self.error_type
+
+    @property
     def billed_duration_ms(self) -> int:
         """Whole milliseconds, rounded up; the init phase is billed too (since August 2025 for every package type).
 
@@ -84,6 +89,9 @@ class TextPlatformLog:
 
     def init_start(self, moment: float, runtime_version: str, runtime_arn: str, version: str) -> str | None:
         return f"INIT_START Runtime Version: {runtime_version}\tRuntime Version ARN: {runtime_arn}\n"
+
+    def init_succeeded(self, moment: float, duration_ms: float, phase: str) -> Sequence[str | None]:
+        return ()  # the REPORT of the first invocation says it
 
     def init_report(self, moment: float, duration_ms: float, phase: str, status: str, error: str | None) -> str | None:
         text = f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}\tStatus: {status}"
@@ -127,8 +135,8 @@ class TextPlatformLog:
             parts.append(f"Billed Restore Duration: {report.billed_restore_ms} ms")
         if report.status != "success" and not report.handler_failed:
             parts.append(f"Status: {report.status}")
-            if report.error_type:
-                parts.append(f"Error Type: {report.error_type}")
+            if report.told_error:
+                parts.append(f"Error Type: {report.told_error}")
         if trace := _sampled_trace(report.trace_header):
             parts.append(f"\nXRAY TraceId: {trace['Root']}\tSegmentId: {trace.get('Parent', '')}\tSampled: true")
         return "\t".join(parts) + "\t\n"
@@ -164,6 +172,13 @@ class JsonPlatformLog:
         }
         return self._event("INFO", moment, "platform.initStart", record)
 
+    def init_succeeded(self, moment: float, duration_ms: float, phase: str) -> Sequence[str | None]:
+        done = {"initializationType": self._initialization_type, "phase": phase, "status": "success"}
+        return (
+            self._event("DEBUG", moment, "platform.initRuntimeDone", done),
+            self.init_report(moment, duration_ms, phase, "success", None),
+        )
+
     def init_report(self, moment: float, duration_ms: float, phase: str, status: str, error: str | None) -> str | None:
         record: dict[str, Any] = {
             "initializationType": self._initialization_type,
@@ -173,7 +188,8 @@ class JsonPlatformLog:
         }
         if error:
             record["errorType"] = error
-        return self._event("INFO", moment, "platform.initReport", record)
+        level = "WARN" if status != "success" else "DEBUG" if self._initialization_type == "on-demand" else "INFO"
+        return self._event(level, moment, "platform.initReport", record)
 
     def restore_started(self, moment: float, runtime_version: str, runtime_arn: str, version: str) -> str | None:
         record = {"runtimeVersion": runtime_version, "runtimeVersionArn": runtime_arn, "functionVersion": version}
@@ -199,8 +215,8 @@ class JsonPlatformLog:
 
     def end(self, moment: float, report: InvokeReport) -> str | None:
         record: dict[str, Any] = {"requestId": report.request_id, "status": report.status}
-        if report.error_type:
-            record["errorType"] = report.error_type
+        if report.told_error:
+            record["errorType"] = report.told_error
         record["metrics"] = {"durationMs": round(report.duration_ms, 3)}
         record.update(of_tenant(report.tenant_id))
         level = "DEBUG" if report.status == "success" else "WARN"
@@ -211,8 +227,8 @@ class JsonPlatformLog:
         if found := tracing(report.trace_header):
             record["tracing"] = found
         record["status"] = report.status
-        if report.error_type:
-            record["errorType"] = report.error_type
+        if report.told_error:
+            record["errorType"] = report.told_error
         record.update(of_tenant(report.tenant_id))
         return self._event("INFO" if report.status == "success" else "WARN", moment, "platform.report", record)
 

@@ -42,6 +42,12 @@ class EnvironmentReporter:
         for warning in warnings:
             self._log.write(f"[WARN] lambda-provider: {warning}\n")
 
+    def initialised(self, duration_ms: float, phase: str) -> None:
+        """The runtime and the extensions are ready for the first time: what JSON logs tell of that, behind what was printed."""
+        self.drain()
+        for line in self.platform.init_succeeded(time.time(), duration_ms, phase):
+            self._log.write(line)
+
     def init_failed(self, duration_ms: float, phase: str, failure: InitFailure) -> None:
         """INIT_REPORT, which is written for a failed init only."""
         error = failure.error_type if failure.status == "error" else None

@@ -273,7 +273,7 @@ def _with_trace(record: dict[str, Any], trace_header: str | None) -> dict[str, A
 
 
 def _outcome(report: InvokeReport) -> dict[str, str]:
-    error = {"errorType": report.error_type} if report.error_type else {}
+    error = {"errorType": report.told_error} if report.told_error else {}
     return {"status": report.status, **error, **of_tenant(report.tenant_id)}
 
 

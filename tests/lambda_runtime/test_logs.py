@@ -116,3 +116,46 @@ def test_a_closed_sink_drops_what_still_comes_and_its_successor_does_not() -> No
     first(function_version(), "s", [(0, "b")])
     second(function_version(), "s", [(0, "c")])
     assert kept == ["a", "c"]
+
+
+def log_of(*lines: str, level: str | None = "INFO", log_format: str = "JSON") -> tuple[list[str], list[str]]:
+    """What of the function's `lines` goes to its log, and what an observer gets."""
+    loop = asyncio.new_event_loop()
+    written: list[str] = []
+    observed: list[str] = []
+    version = function_version(log_format=log_format, application_log_level=level)
+    log = EnvironmentLog(version, "stream", lambda _, __, entries: written.extend(text for _, text in entries), loop)
+    log.observer = lambda _, entries: observed.extend(text for _, text in entries)
+    log.output("".join(line + "\n" for line in lines).encode())
+    log.deliver()
+    loop.close()
+    return [text.removesuffix("\n") for text in written], [text.removesuffix("\n") for text in observed]
+
+
+MOMENT = '"timestamp":"2024-11-02T16:51:31.587199Z"'
+DEBUG_LINE = f'{{"level":"debug","msg":"my debug log",{MOMENT}}}'
+ERROR_LINE = f'{{"level":"ERROR",{MOMENT}}}'
+
+
+def test_json_lines_below_the_application_log_level_stay_out_of_the_log_but_not_from_observers() -> None:
+    assert log_of(DEBUG_LINE, ERROR_LINE) == ([ERROR_LINE], [DEBUG_LINE, ERROR_LINE])
+    assert log_of(DEBUG_LINE, level="DEBUG")[0] == [DEBUG_LINE]
+    assert log_of(DEBUG_LINE, level="TRACE")[0] == [DEBUG_LINE]
+    assert log_of(DEBUG_LINE, level=None, log_format="Text")[0] == [DEBUG_LINE]
+
+
+def test_the_names_of_pythons_levels_are_known() -> None:
+    warning, critical = f'{{"level":"WARNING",{MOMENT}}}', f'{{"level":"CRITICAL",{MOMENT}}}'
+    assert log_of(warning, critical, level="ERROR")[0] == [critical]
+    assert log_of(warning, level="WARN")[0] == [warning]
+
+
+def test_json_lines_without_a_valid_level_or_timestamp_count_as_info() -> None:
+    lines = [f'{{"level":"loud",{MOMENT}}}', f"{{{MOMENT}}}", '{"level":"error"}', '{"level":"debug","time":"today"}']
+    assert log_of(*lines)[0] == lines
+    assert log_of(*lines, level="WARN")[0] == []
+
+
+def test_what_is_no_json_object_is_never_left_out() -> None:
+    lines = ["plain", "{half", "[1]"]
+    assert log_of(*lines, level="FATAL")[0] == lines

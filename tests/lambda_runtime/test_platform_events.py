@@ -29,6 +29,12 @@ def test_failed_report_has_status_and_error_type() -> None:
     assert text.endswith("\tStatus: error\tError Type: Runtime.ExitError\t\n")
 
 
+def test_report_of_a_timeout_has_the_status_alone() -> None:
+    timeout = report(status="timeout", error_type="Sandbox.Timedout")
+    assert TextPlatformLog().report(0, timeout).endswith("\tMax Memory Used: 36 MB\tStatus: timeout\t\n")
+    assert "errorType" not in json.loads(JsonPlatformLog().report(0, timeout))["record"]
+
+
 def test_error_of_the_handler_itself_is_not_in_the_text_report() -> None:
     assert "Status" not in TextPlatformLog().report(0, report(status="error", error_type="CustomException"))
 
@@ -64,6 +70,21 @@ def test_system_log_level_filters_platform_events() -> None:
     assert warn.report(0, report(status="timeout")) is not None
     assert JsonPlatformLog().end(0, report()) is None
     assert json.loads(debug.end(0, report()))["type"] == "platform.runtimeDone"
+
+
+def test_an_init_that_failed_is_a_warning_and_one_that_was_not_on_demand_is_told() -> None:
+    assert JsonPlatformLog("WARN").init_report(0, 1.0, "init", "error", "Runtime.Unknown") is not None
+    assert JsonPlatformLog("INFO").init_succeeded(0, 1.0, "init") == (None, None)
+    done, reported = (json.loads(line or "") for line in JsonPlatformLog("DEBUG").init_succeeded(0, 1.0, "init"))
+    assert done == {
+        "time": "1970-01-01T00:00:00.000Z",
+        "type": "platform.initRuntimeDone",
+        "record": {"initializationType": "on-demand", "phase": "init", "status": "success"},
+    }
+    assert (reported["type"], reported["record"]["metrics"]) == ("platform.initReport", {"durationMs": 1.0})
+    done, reported = JsonPlatformLog("INFO", "provisioned-concurrency").init_succeeded(0, 1.0, "init")
+    assert done is None and json.loads(reported or "")["record"]["initializationType"] == "provisioned-concurrency"
+    assert TextPlatformLog().init_succeeded(0, 1.0, "init") == ()
 
 
 def test_lines_of_extensions() -> None:
