@@ -11,18 +11,16 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from lambda_provider.event_sources.errands import Errands, settle
 from lambda_provider.event_sources.kafka_client import Listener, NotCommitted, Start
 from lambda_provider.event_sources.kafka_cluster import CERTIFICATE_PROBLEM, Cluster, problem_of
 from lambda_provider.event_sources.kafka_records import CREATE_TIME, LOG_APPEND_TIME, Partition, Record
 from lambda_provider.event_sources.source import AUTHENTICATION_ERROR, AUTHORIZATION_ERROR, SourceProblem
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -79,14 +77,13 @@ class ConfluentClient:
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._stopping = threading.Event()
-        self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._waiting: set[asyncio.Future[Any]] = set()
+        self._errands = Errands("the consumer is closed")
         self._letting_go: set[asyncio.Future[None]] = set()
         self._commit: asyncio.Future[None] | None = None
         """The one that is under way; the caller makes one at a time."""
-        self._busy_until = 0.0
+        self._arrived = 0.0
+        """When records arrived last; of the monotonic clock."""
         self._sending: concurrent.futures.ThreadPoolExecutor | None = None
         self._thread: threading.Thread | None = None
         self._consumer: Any = None
@@ -109,7 +106,7 @@ class ConfluentClient:
         self._commit = self._loop.create_future()
         try:
             # The thread does not wait for the answer, because a broker that is away gives none for a minute.
-            await self._order(lambda: self._consumer.commit(offsets=offsets, asynchronous=True))
+            await self._errands.ask(lambda: self._consumer.commit(offsets=offsets, asynchronous=True))
             await asyncio.wait_for(self._commit, _COMMIT_S)
         except (self._library.KafkaException, RuntimeError, TimeoutError) as error:
             raise NotCommitted(str(error) or f"no answer in {_COMMIT_S:g} s") from error
@@ -126,7 +123,7 @@ class ConfluentClient:
             return {partition: end for partition, end in found.items() if end >= 0}
 
         wanted = list(partitions)
-        return await self._order(ask)
+        return await self._errands.ask(ask)
 
     async def produce(self, topic: str, messages: Sequence[tuple[bytes | None, bytes]]) -> Exception | None:
         def send() -> Exception | None:
@@ -157,29 +154,9 @@ class ConfluentClient:
         self._stopping.set()
         if self._thread is not None:
             # With a broker that is away the library waits for answers; the thread ends then without us.
-            await asyncio.wait({self._ended}, timeout=_CLOSE_S)
+            await asyncio.wait({self._errands.ended}, timeout=_CLOSE_S)
         if self._sending is not None:
             self._sending.shutdown(wait=False)
-
-    def _order(self, function: Callable[[], T]) -> asyncio.Future[T]:
-        """Have the thread do something between two polls. RuntimeError if it has ended, or ends before."""
-        result: asyncio.Future[T] = self._loop.create_future()
-
-        def do() -> None:
-            try:
-                answer = function()
-            except Exception as error:  # noqa: BLE001  (who asked gets it)
-                self._tell(_settle, result, error)
-            else:
-                self._tell(_settle, result, None, answer)
-
-        if self._ended.done():
-            result.set_exception(RuntimeError("the consumer is closed"))
-        else:
-            self._orders.put(do)
-            self._waiting.add(result)
-            result.add_done_callback(self._waiting.discard)
-        return result
 
     def _on_partition(self, method: str, partition: Partition) -> None:
         def change() -> None:
@@ -187,14 +164,7 @@ class ConfluentClient:
             with contextlib.suppress(self._library.KafkaException, RuntimeError):
                 getattr(self._consumer, method)([self._library.TopicPartition(*partition)])
 
-        if not self._ended.done():
-            self._orders.put(change)
-
-    def _finish(self) -> None:
-        """On the loop: the thread does nothing more."""
-        _settle(self._ended, None)
-        for result in list(self._waiting):
-            _settle(result, RuntimeError("the consumer is closed"))
+        self._errands.send(change)
 
     # In the thread
 
@@ -205,19 +175,19 @@ class ConfluentClient:
             self._consumer.subscribe(
                 self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
             )
-            self._tell(_settle, self._opened, None)
+            self._errands.tell(settle, self._opened, None)
             while not self._stopping.is_set():
                 self._take()
         except Exception as error:  # noqa: BLE001  (who opened it, or the listener, gets it)
             failure = self._problem(error)
-            self._tell(_settle, self._opened, failure)
-            self._tell(self._listener.failed, failure)
+            self._errands.tell(settle, self._opened, failure)
+            self._errands.tell(self._listener.failed, failure)
         finally:
             self._stopping.set()
             if self._consumer is not None:
                 with contextlib.suppress(self._library.KafkaException, RuntimeError):
                     self._consumer.close()
-            self._tell(self._finish)
+            self._errands.end()
 
     def _connect(self) -> Any:
         settings = {**_SETTINGS, **self._settings, "group.id": self._group, "error_cb": self._error}
@@ -253,11 +223,12 @@ class ConfluentClient:
         return problem
 
     def _take(self) -> None:
-        self._serve(0)
-        first = self._consumer.poll(_BUSY_POLL_S if time.monotonic() < self._busy_until else _IDLE_POLL_S)
+        self._errands.serve()
+        busy = time.monotonic() < max(self._arrived, self._errands.last) + _BUSY_S
+        first = self._consumer.poll(_BUSY_POLL_S if busy else _IDLE_POLL_S)
         if first is None:
             return
-        self._busy_until = time.monotonic() + _BUSY_S
+        self._arrived = time.monotonic()
         records = []
         for message in (first, *self._consumer.consume(_AT_ONCE - 1, 0)):
             if (error := message.error()) is None:
@@ -267,25 +238,16 @@ class ConfluentClient:
             else:
                 logger.warning("group %s: %s", self._group, error)
         if records:
-            self._tell(self._listener.arrived, records)
-
-    def _serve(self, seconds: float) -> None:
-        """Do what the loop has asked for, waiting so long for the first."""
-        with contextlib.suppress(queue.Empty):
-            order = self._orders.get(timeout=seconds) if seconds else self._orders.get_nowait()
-            while True:
-                self._busy_until = time.monotonic() + _BUSY_S
-                order()
-                order = self._orders.get_nowait()
+            self._errands.tell(self._listener.arrived, records)
 
     def _committed(self, error: Any, partitions: Sequence[Any]) -> None:
         """librdkafka tells what became of a commit."""
         errors = [each for each in (error, *(partition.error for partition in partitions)) if each is not None]
-        self._tell(self._commit_ended, self._library.KafkaException(errors[0]) if errors else None)
+        self._errands.tell(self._commit_ended, self._library.KafkaException(errors[0]) if errors else None)
 
     def _commit_ended(self, failure: Exception | None) -> None:
         if self._commit is not None:
-            _settle(self._commit, failure)
+            settle(self._commit, failure)
 
     def _error(self, error: Any) -> None:
         """librdkafka tells of a trouble; it goes on by itself."""
@@ -295,7 +257,7 @@ class ConfluentClient:
             return
         self._troubles.append(problem)
         if self._opened.done():
-            self._tell(self._listener.troubled, problem)
+            self._errands.tell(self._listener.troubled, problem)
 
     def _assigned(self, consumer: Any, partitions: Sequence[Any]) -> None:
         committed = consumer.committed(list(partitions), timeout=_REACH_S)
@@ -312,7 +274,7 @@ class ConfluentClient:
             ]
             with contextlib.suppress(self._library.KafkaException):
                 consumer.commit(offsets=kept, asynchronous=True)
-        self._tell(self._listener.assigned, begins)
+        self._errands.tell(self._listener.assigned, begins)
 
     def _begins(self, consumer: Any, fresh: Sequence[Any]) -> dict[Partition, int]:
         bounds = {
@@ -333,7 +295,7 @@ class ConfluentClient:
         done = self._take_back(partitions)
         until = time.monotonic() + _LET_GO_S
         while not done.is_set() and time.monotonic() < until and not self._stopping.is_set():
-            self._serve(_BUSY_POLL_S)  # Their last positions among it.
+            self._errands.serve(_BUSY_POLL_S)  # Their last positions among it.
 
     def _lost(self, consumer: Any, partitions: Sequence[Any]) -> None:
         """They are somebody else's already."""
@@ -351,7 +313,7 @@ class ConfluentClient:
             letting_go.add_done_callback(self._letting_go.discard)
 
         names = [(each.topic, each.partition) for each in partitions]
-        self._tell(take_back)
+        self._errands.tell(take_back)
         return done
 
     def _problem(self, error: Exception) -> Exception:
@@ -359,20 +321,6 @@ class ConfluentClient:
             inner = error.args[0]
             return problem_of(inner.name(), inner.str()) or SourceProblem(str(inner))
         return error
-
-    def _tell(self, function: Callable[..., None], *args: Any) -> None:
-        # The loop may have ended with the gateway.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function, *args)
-
-
-def _settle(future: asyncio.Future[Any], failure: Exception | None, result: Any = None) -> None:
-    if future.done():
-        return
-    if failure is None:
-        future.set_result(result)
-    else:
-        future.set_exception(failure)
 
 
 def _record(message: Any, library: Any) -> Record:
