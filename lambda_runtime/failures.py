@@ -105,7 +105,7 @@ def status_of(error_type: str | None) -> str:
 
 def lasted_ms(elapsed_ms: float, status: str, timeout_s: float) -> float:
     """How long an invocation took for its report: one that took too long exactly as long as it may, as on AWS."""
-    return timeout_s * 1000 if status == "timeout" else elapsed_ms
+    return timeout_s * 1000.0 if status == "timeout" else elapsed_ms
 
 
 def decoded(body: bytes) -> bytes:
