@@ -40,6 +40,28 @@ class FunctionCredentials:
     session_token: str
 
 
+@dataclass(frozen=True, slots=True)
+class ContainerImage:
+    """An image that the ECR of the host has.
+
+    `digest` is that of its manifest, with `sha256:`; `media_types` are those of the manifest, and for an image of one platform of
+    its configuration and layers. `address` is by what an engine pulls exactly this image, None if it cannot be pulled. `policy`
+    is the JSON of the repository's policy.
+    """
+
+    account_id: str
+    region: str
+    repository: str
+    digest: str
+    media_types: tuple[str, ...]
+    address: str | None = None
+    policy: str | None = None
+
+
+class ImageNotFound(LookupError):
+    """The ECR of the host has no such image, or no such repository."""
+
+
 @runtime_checkable
 class Host(Protocol):
     """The emulator around the provider.
@@ -59,6 +81,13 @@ class Host(Protocol):
         """A botocore client for another AWS service in that account and region.
 
         `service` is botocore's name (`s3`, `sqs`). Raises `ServiceUnavailable` when the host does not offer the service.
+        """
+        ...
+
+    def find_image(self, uri: str) -> ContainerImage | None:
+        """The image that the ImageUri of a function names in the host's own ECR; None for one that is somewhere else.
+
+        Raises ImageNotFound when it should be there and is not, ValueError when the URI does not name one image.
         """
         ...
 
@@ -136,6 +165,10 @@ class HostBase:
     def connect_to(self, service: str, *, account_id: str, region: str) -> Any:
         """No other services: code has to come as a zip file, and what an operation checks elsewhere is refused or believed."""
         raise ServiceUnavailable(f"the host {self.name!r} has no {service}")
+
+    def find_image(self, uri: str) -> ContainerImage | None:
+        """No registry: an ImageUri is believed, and looked up by whoever runs the function."""
+        return None
 
     def function_endpoint_url(self) -> str | None:
         """`LAMBDA_FUNCTION_ENDPOINT_URL` if that is set. Without it functions talk to AWS itself."""

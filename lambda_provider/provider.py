@@ -96,6 +96,7 @@ class LambdaProvider(
             runtime,
             settle_s=self.config.settle_s,
             patience_s=self.config.reader_patience_s,
+            find_image=lambda uri: self.host.find_image(uri),
         )
         self.capacity = Capacity(self.store, runtime, self.config.concurrent_executions)
         self.store.on_change = self._function_changed

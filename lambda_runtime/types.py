@@ -54,6 +54,8 @@ class FunctionVersion:
     runtime_version_arn: str = ""
     """For the INIT_START line; the control plane shows the same one as RuntimeVersionConfig."""
     image_uri: str | None = None
+    image_address: str | None = None
+    """By what an engine pulls exactly the image that was meant when the version was made; None if only `image_uri` is known."""
     image_command: tuple[str, ...] | None = None
     image_entry_point: tuple[str, ...] | None = None
     image_working_directory: str | None = None

@@ -60,6 +60,10 @@ class GatewayHost(Host, Protocol):
         """Forget everything that the other services hold."""
         ...
 
+    def keep_in(self, directory: Path) -> None:
+        """There is a state directory: what the host wants to have again after a restart goes into one of its own there."""
+        ...
+
 
 class HostedLambda:
     """A provider that answers requests at `application`, between `start` and `stop`.
@@ -93,6 +97,8 @@ class HostedLambda:
         host = self._parts
         identities: Identities | None = getattr(host, "identities", None)
         knows = account_of if identities is None else identities.account_of
+        if self._state_dir is not None and (keep_in := getattr(host, "keep_in", None)) is not None:
+            keep_in(self._state_dir)
         try:
             await self._tell("start", url)
             assembly = self._assembly = assemble(

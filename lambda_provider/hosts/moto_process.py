@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from lambda_provider.host import ServiceUnavailable
+from lambda_provider.hosts.registry.place import RegistryPlace
 from lambda_provider.hosts.services.link import Way
 
 logger = logging.getLogger(__name__)
@@ -51,9 +52,9 @@ class MotoProcess:
         self._ready: asyncio.Future[None] | None = None
         self._stopped = False
 
-    def tell(self, way: Way) -> None:
-        """How the child reaches the gateway. Before the child is started."""
-        self._environment.update(way.as_environment())
+    def tell(self, told: Way | RegistryPlace) -> None:
+        """How the child reaches the gateway, or where the registry is. Before the child is started."""
+        self._environment.update(told.as_environment())
 
     @property
     def running(self) -> bool:

@@ -23,6 +23,7 @@ _FORCED_EXIT_AFTER_S = 5.0
 _KEEP_ALIVE_S = 75
 MAX_HEAD_BYTES = 256 * 1024
 """Of a request line with its headers. A client context alone may have 3,583 bytes, a proxied URL much more."""
+_TLS_HANDSHAKE = 0x16
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -33,6 +34,11 @@ class GatewayProtocol(HttpToolsProtocol):
     """Bytes received of a head that is not complete; None within a body."""
 
     def data_received(self, data: bytes) -> None:
+        if data[0] == _TLS_HANDSHAKE and self._head_bytes == 0:
+            # Docker tries TLS with every registry before it goes without: nothing to warn of.
+            logger.debug("a client wanted TLS, which is not spoken here")
+            self.send_400_response("Invalid HTTP request received.")
+            return
         super().data_received(data)
         if self._head_bytes is not None and self.parser is not None and not self.transport.is_closing():
             self._head_bytes += len(data)

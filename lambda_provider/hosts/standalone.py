@@ -9,18 +9,22 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from lambda_provider.host import FunctionCredentials, LogEvent, ServiceUnavailable
+from lambda_provider.asgi import Receive, Scope, Send
+from lambda_provider.host import ContainerImage, FunctionCredentials, LogEvent, ServiceUnavailable
 from lambda_provider.hosts.activity import ActivityFeed
 from lambda_provider.hosts.clients import make_client
 from lambda_provider.hosts.credentials import RoleSession, issue_credentials
 from lambda_provider.hosts.identities import Identities
+from lambda_provider.hosts.moto_buckets import bucket_in_host
 from lambda_provider.hosts.moto_process import MotoProcess
 from lambda_provider.hosts.proxy import MotoProxy
+from lambda_provider.hosts.registry.gateway import GatewayRegistry
 from lambda_provider.hosts.services.link import Way
 from lambda_provider.hosts.telemetry import Telemetry
-from lambda_provider.hosts.upstream import Upstream
+from lambda_provider.hosts.upstream import Header, Upstream, UpstreamError
 
 
 class StandaloneHost:
@@ -41,7 +45,10 @@ class StandaloneHost:
         self.activity = ActivityFeed()
         self.moto.on_ready.append(self.activity.began)
         self.moto.on_report = self.activity.feed
-        self.behind = MotoProxy(self.moto, self._upstream, self.telemetry)
+        self.registry = GatewayRegistry(self.settings, self._ask_ecr)
+        self.behind = self._route
+        self._proxy = MotoProxy(self.moto, self._upstream, self.telemetry)
+        self._is_bucket = bucket_in_host(self.settings)
         self.identities = Identities(self.moto, self._upstream)
         self.service_token = secrets.token_urlsafe(24)
         self._url = ""
@@ -55,6 +62,11 @@ class StandaloneHost:
         self._url = url
         self._loop = asyncio.get_running_loop()
         self.moto.tell(Way(url.rstrip("/"), self.service_token, self.function_endpoint_url() or url))
+        self.moto.tell(self.registry.open(url))
+
+    def keep_in(self, directory: Path) -> None:
+        """Images of ECR are kept in the state directory. Before `start`."""
+        self.registry.keep_in(directory / "registry")
 
     async def reachable_at(self, url: str) -> None:
         """The gateway's URL, if `start` was not told it. Before anything needs it."""
@@ -66,6 +78,7 @@ class StandaloneHost:
         if self.moto.wanted:
             with contextlib.suppress(ServiceUnavailable):
                 await self._empty_moto()
+        await self.registry.forget()
         self.identities.forget()
 
     async def stop(self) -> None:
@@ -73,6 +86,7 @@ class StandaloneHost:
         await self.telemetry.stop()
         self._upstream.close()
         await self.moto.stop()
+        await self.registry.close()
 
     def before_reading(self, hand_over: Callable[[], None]) -> None:
         """Call this on the gateway's loop whenever somebody is about to read logs or metrics."""
@@ -104,6 +118,10 @@ class StandaloneHost:
                 self._clients[key] = make_client(service, account_id, region, url)
             return self._clients[key]
 
+    def find_image(self, uri: str) -> ContainerImage | None:
+        """The image of the gateway's ECR, as its registry has it; moto is not asked."""
+        return self.registry.find_image(uri)
+
     def function_endpoint_url(self) -> str | None:
         """The gateway itself, or `LAMBDA_FUNCTION_ENDPOINT_URL` for functions that see it under another name."""
         return self.settings.get("LAMBDA_FUNCTION_ENDPOINT_URL") or self._url or None
@@ -125,6 +143,26 @@ class StandaloneHost:
     ) -> None:
         """Record metrics; see `telemetry` for when they are delivered."""
         self._on_loop(self.telemetry.add_metrics, account_id, region, namespace, metrics)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send, *, service: str = "") -> None:
+        """What Docker asks is for the registry, everything else for moto."""
+        if self.registry.takes(scope, service, self._is_bucket):
+            await self.registry(scope, receive, send)
+            return
+        await self._proxy(scope, receive, send, service=service)
+        if service in GatewayRegistry.CHANGED_BY:
+            self.registry.changed()
+
+    async def _ask_ecr(self, headers: list[Header], body: bytes) -> tuple[int, bytes]:
+        await self.moto.ready()
+        try:
+            response = await self._upstream.request(b"POST", b"/", headers, body)
+            try:
+                return response.status, await response.read()
+            finally:
+                response.close()
+        except (UpstreamError, OSError) as error:
+            raise ServiceUnavailable(f"ECR does not answer: {error}") from error
 
     async def _empty_moto(self) -> None:
         await self.moto.ready()

@@ -31,13 +31,15 @@ class Code:
     `sha256` is the hex digest of the zip file, or of the image's manifest; `size` the bytes of the zip file, 0 for an image,
     and `unzipped_size` those of the files in it. `signing_profile_version_arn` is who signed it, if it is trusted.
     `s3_object` is where it stays when Lambda is to keep no copy of its own. `folder` is a folder of this machine that takes
-    the place of an archive (docs/configuration.md, "Hot reload"); `sha256` is that of its path then.
+    the place of an archive (docs/configuration.md, "Hot reload"); `sha256` is that of its path then. `image_found`: the host's
+    ECR had the image, so `sha256` is really its digest, and this image is meant whatever its tag says later.
     """
 
     sha256: str
     size: int = 0
     unzipped_size: int = 0
     image_uri: str | None = None
+    image_found: bool = False
     source_kms_key_arn: str | None = None
     signing_profile_version_arn: str | None = None
     s3_object: S3Object | None = None
@@ -50,6 +52,14 @@ class Code:
         AWS Lambda Developer Guide, "Self-managed S3 code storage".
         """
         return 0 if self.s3_object else self.size
+
+    @property
+    def resolved_image_uri(self) -> str | None:
+        """The image by its digest, in the repository that `image_uri` names."""
+        if self.image_uri is None:
+            return None
+        head, slash, last = self.image_uri.partition("@")[0].rpartition("/")
+        return f"{head}{slash}{last.partition(':')[0]}@sha256:{self.sha256}"
 
     @property
     def api_sha256(self) -> str:

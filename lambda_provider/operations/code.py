@@ -17,6 +17,7 @@ from lambda_provider.context import RequestContext
 from lambda_provider.model.configuration import Code, S3Object
 from lambda_provider.operations.base import Operations
 from lambda_provider.operations.dependencies import dependency
+from lambda_provider.operations.images import find_image
 from lambda_provider.store import zipcheck
 
 
@@ -24,13 +25,15 @@ class CodeIntake(Operations):
     """Takes code out of CreateFunction and UpdateFunctionCode requests."""
 
     @contextmanager
-    def accepted_code(self, context: RequestContext, package_type: str, source: Mapping[str, Any]) -> Iterator[Code]:
+    def accepted_code(
+        self, context: RequestContext, package_type: str, source: Mapping[str, Any], function_arn: str = ""
+    ) -> Iterator[Code]:
         """The checked code of a request, kept for the length of the block; storing a function keeps it longer.
 
         `source` has the members of FunctionCode. Raises AWS's error for a source that is missing, wrong or too large.
         """
         if package_type == "Image":
-            yield self._image(source)
+            yield self._image(context, source, function_arn)
             return
         if source.get("S3Bucket") == self.config.hot_reload_bucket and source.get("S3Key"):
             yield _folder(source["S3Key"])
@@ -97,12 +100,15 @@ class CodeIntake(Operations):
             )
         return content, S3Object(bucket=source["S3Bucket"], key=source["S3Key"], version=version)
 
-    def _image(self, source: Mapping[str, Any]) -> Code:
+    def _image(self, context: RequestContext, source: Mapping[str, Any], function_arn: str) -> Code:
         uri = source.get("ImageUri")
         if not uri:
             raise InvalidParameterValueException(
                 "Please provide ImageUri when creating a function with packageType Image."
             )
+        image = find_image(self.host, context, uri, function_arn, enforce=self.config.enforce_permissions)
+        if image is not None:
+            return Code(sha256=image.digest.removeprefix("sha256:"), image_uri=uri, image_found=True)
         _, _, digest = uri.partition("@sha256:")
         # A tag says nothing about content; until an image is looked at, its name has to stand for it.
         return Code(sha256=digest or hashlib.sha256(uri.encode()).hexdigest(), image_uri=uri)

@@ -6,13 +6,15 @@ import asyncio
 import concurrent.futures
 import logging
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lambda_provider.api import ResourceNotFoundException, ServiceException
+from lambda_provider.host import ContainerImage, ImageNotFound
+from lambda_provider.model.configuration import Code
 from lambda_provider.model.function import Function, Version
 from lambda_provider.store.archives import ArchiveStore
 from lambda_provider.store.store import Store
@@ -59,13 +61,22 @@ class Deployments:
     """
 
     def __init__(
-        self, store: Store, archives: ArchiveStore, runtime: RuntimeService, *, settle_s: float, patience_s: float
+        self,
+        store: Store,
+        archives: ArchiveStore,
+        runtime: RuntimeService,
+        *,
+        settle_s: float,
+        patience_s: float,
+        find_image: Callable[[str], ContainerImage | None] = lambda uri: None,
     ) -> None:
+        """`find_image` is that of the host."""
         self._store = store
         self._archives = archives
         self._runtime = runtime
         self._settle_s = settle_s
         self._patience_s = patience_s
+        self._find_image = find_image
         self._transitions: dict[str, _Transition] = {}
         self._latest_preparation: dict[str, concurrent.futures.Future[VersionFailed | None]] = {}
         self._running: set[concurrent.futures.Future[None]] = set()
@@ -222,6 +233,10 @@ class Deployments:
         try:
             deployed = runtime_version(function, version, self._archives)
             _require_code(deployed)
+            code = version.configuration.code
+            if code.image_found:
+                address = await asyncio.get_running_loop().run_in_executor(None, self._image_address, code)
+                deployed = replace(deployed, image_address=address)
             await self._runtime.deploy(deployed)
         except VersionFailed as failure:
             if arn in self._transitions:  # Else it was deleted meanwhile, and its code with it.
@@ -233,6 +248,16 @@ class Deployments:
             logger.exception("%s could not be prepared", arn)
             return VersionFailed("InternalError", "An internal error occurred while the function was prepared.")
         return None
+
+    def _image_address(self, code: Code) -> str | None:
+        """Where the image that was meant is now: it may be deleted, and the host have another address since."""
+        try:
+            image = self._find_image(code.resolved_image_uri or "")
+        except ImageNotFound as error:
+            raise VersionFailed(
+                "ImageDeleted", f"Source image {code.image_uri} does not exist. Provide a valid source image. ({error})"
+            ) from error
+        return image.address if image is not None else None
 
     def _finish(self, transition: _Transition) -> None:
         with transition.finishing:

@@ -51,7 +51,7 @@ class FunctionOperations(CodeIntake, CodeTrust, ConfigurationRules):
         package_type = request.get("PackageType", "Zip")
         if signing := settings.code_signing_config_arn:
             self.require_code_signing_config(context, signing, package_type)
-        with self.accepted_code(context, package_type, request["Code"]) as code:
+        with self.accepted_code(context, package_type, request["Code"], identity.arn) as code:
             self.require_code_storage(context, code.stored_size)
             code = self.trusted(context, signing, identity.name, code)
             configuration = self.new_configuration(context, identity.name, code, request)
@@ -142,13 +142,11 @@ class FunctionOperations(CodeIntake, CodeTrust, ConfigurationRules):
         self, context: RequestContext, function: Function, version: Version
     ) -> shapes.FunctionCodeLocation:
         code = version.configuration.code
-        if code.image_uri is not None:
-            repository = code.image_uri.partition("@")[0].rpartition("/")
-            repository_uri = f"{repository[0]}{repository[1]}{repository[2].partition(':')[0]}"
+        if code.image_uri is not None and code.resolved_image_uri is not None:
             return {
                 "RepositoryType": "ECR",
                 "ImageUri": code.image_uri,
-                "ResolvedImageUri": f"{repository_uri}@sha256:{code.sha256}",
+                "ResolvedImageUri": code.resolved_image_uri,
             }
         if code.folder is not None:
             return {"RepositoryType": "S3", "Location": Path(code.folder).as_uri()}

@@ -30,7 +30,7 @@ class UpdateOperations(FunctionOperations):
         package_type = self.store.get(identity).latest.configuration.package_type
         require_matching_source(package_type, request)
         with (
-            self.accepted_code(context, package_type, request) as code,
+            self.accepted_code(context, package_type, request, identity.arn) as code,
             self.store.function(identity) as function,
         ):
             function.require_revision(function.latest, request.get("RevisionId"))

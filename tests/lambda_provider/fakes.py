@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from lambda_provider.context import RequestContext
-from lambda_provider.host import ServiceUnavailable
+from lambda_provider.host import ContainerImage, ServiceUnavailable
 from lambda_runtime.clock import SystemClock
 from lambda_runtime.errors import RuntimeServiceError, VersionFailed, VersionNotDeployed
 from lambda_runtime.event_queue import EventJournal, Outcome, QueuedEvent
@@ -204,6 +204,13 @@ class FakeHost:
         # Long enough that only readers finish transitions: what a test sees does not depend on how fast it is.
         self.settings: dict[str, str] = {"LAMBDA_SETTLE_MS": "600000", **(settings or {})}
         self.clients: dict[str, Any] = {}
+        self.images: dict[str, ContainerImage | Exception] = {}
+
+    def find_image(self, uri: str) -> ContainerImage | None:
+        found = self.images.get(uri)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def connect_to(self, service: str, *, account_id: str, region: str) -> Any:
         if service not in self.clients:

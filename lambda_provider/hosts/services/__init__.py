@@ -6,6 +6,7 @@ changed; `install` applies what a service needs.
 | service | modules |
 | --- | --- |
 | SNS, SQS, S3, Logs, Step Functions | `sns`, `sqs`, `s3`, `logs`, `stepfunctions` |
+| ECR | `ecr`, `ecr_catalog`; its registry is a room of its own |
 | EventBridge, Scheduler | `events`, `schedules`, `cron` |
 | Cognito, Secrets Manager | `cognito`, `secretsmanager` |
 | API Gateway | `api_requests` (which API is meant), `rest_apis`, `http_apis`, `authorizers` |
@@ -24,6 +25,7 @@ from importlib import import_module
 _INSTALLERS: dict[str, str] = {
     "sns": "sns:install",
     "sqs": "sqs:install",
+    "ecr": "ecr:install",
     "s3": "s3:install",
     "logs": "logs:install",
     "events": "events:install",

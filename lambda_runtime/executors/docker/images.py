@@ -54,7 +54,7 @@ class Images:
                 raise
             except EngineError as error:
                 if wrong is None:
-                    raise _failure(version, names[0], str(error)) from error
+                    raise _failure(version, version.image_uri or names[0], str(error)) from error
             else:
                 image = await self._local(names[0])
                 if image is not None and image.architecture in (architecture, ""):
@@ -63,7 +63,7 @@ class Images:
         found = f"is for {wrong.architecture}" if wrong is not None else "is not there"
         raise VersionFailed(
             "InvalidImage" if version.image_uri else "InvalidRuntime",
-            f"The image {names[0]} {found}, the function's architecture is {version.architecture}.",
+            f"The image {version.image_uri or names[0]} {found}, the function's architecture is {version.architecture}.",
         )
 
     async def close(self) -> None:
@@ -79,9 +79,12 @@ class Images:
             name = self._settings.image_of(version.runtime, version.architecture, native)
             plain = self._settings.image_of(version.runtime, version.architecture, True)
             return list(dict.fromkeys((name, plain, f"{plain}-{version.architecture}")))
+        if version.image_address is not None:
+            # By its digest: what has the tag by now, here or there, may be another image.
+            return [version.image_address]
         names = [version.image_uri]
         if match := _ECR.match(version.image_uri):
-            # Of the host's ECR, whose registry nobody can pull from: what was built and tagged for it is here.
+            # Of an ECR that nobody can pull from: what was built and tagged for it is here.
             names.append(match["name"])
         return names
 
