@@ -40,10 +40,10 @@ def remove_leftovers(client: docker.APIClient, own: Mapping[str, str]) -> int:
     removed = 0
     for container in client.containers(all=True, filters={"label": KIND}):
         ended = container.get("State") in ("exited", "dead")
-        if _abandoned(client, container.get("Labels") or {}, own, ended=ended):
+        if abandoned(client, container.get("Labels") or {}, own, ended=ended):
             removed += remove_container(client, container["Id"])
     for volume in client.volumes(filters={"label": KIND}).get("Volumes") or ():
-        if _abandoned(client, volume.get("Labels") or {}, own, ended=False):
+        if abandoned(client, volume.get("Labels") or {}, own, ended=False):
             with contextlib.suppress(docker.errors.APIError):
                 client.remove_volume(volume["Name"], force=True)
                 removed += 1
@@ -74,7 +74,11 @@ def remove_container(client: docker.APIClient, container_id: str) -> bool:
     return True
 
 
-def _abandoned(client: docker.APIClient, labels: Mapping[str, str], own: Mapping[str, str], *, ended: bool) -> bool:
+def abandoned(client: docker.APIClient, labels: Mapping[str, str], own: Mapping[str, str], *, ended: bool) -> bool:
+    """Whether the gateway with these labels has ended, as far as it can be known from here; `ended` is what it made.
+
+    Blocking. Raises the SDK's errors.
+    """
     if labels.get(OWNER) == own[OWNER] and labels.get(MACHINE) == own[MACHINE]:
         return False
     if gateway := labels.get(GATEWAY):

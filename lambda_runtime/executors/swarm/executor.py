@@ -18,6 +18,7 @@ from lambda_runtime.executors.containers.errors import EngineError, EngineUnavai
 from lambda_runtime.executors.containers.executor import ContainerExecutor, Found, PreparedContainers
 from lambda_runtime.executors.containers.image import Contents, Image
 from lambda_runtime.executors.containers.plan import ContainerPlan
+from lambda_runtime.executors.containers.remote.gate import Gate
 from lambda_runtime.executors.docker import leftovers as labelled
 from lambda_runtime.executors.docker.contents import LookedInto
 from lambda_runtime.executors.docker.engine import Engine, EngineInfo
@@ -25,7 +26,6 @@ from lambda_runtime.executors.docker.images import Images
 from lambda_runtime.executors.swarm import leftovers, place
 from lambda_runtime.executors.swarm.capabilities import describe
 from lambda_runtime.executors.swarm.cluster import Cluster, owner_filter
-from lambda_runtime.executors.swarm.gate import Gate
 from lambda_runtime.executors.swarm.place import GatewayPlace
 from lambda_runtime.executors.swarm.preparation import Filling, Preparation
 from lambda_runtime.executors.swarm.sandbox import NotStarted, SwarmSandbox

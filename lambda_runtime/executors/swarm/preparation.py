@@ -14,10 +14,11 @@ from pathlib import Path
 
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.containers.errors import EngineError
+from lambda_runtime.executors.containers.remote import archive
+from lambda_runtime.executors.containers.remote.gate import Gate, Pass
 from lambda_runtime.executors.docker.engine import Engine
-from lambda_runtime.executors.swarm import archive, leftovers, task
+from lambda_runtime.executors.swarm import leftovers, task
 from lambda_runtime.executors.swarm.cluster import ENDED, Cluster, eligible, problem
-from lambda_runtime.executors.swarm.gate import Gate, Pass
 from lambda_runtime.executors.swarm.task import Plan
 
 _LOG = logging.getLogger(__name__)

@@ -10,21 +10,17 @@ from typing import Any
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
 from lambda_runtime.executors.containers.ends import (
     KILLED,
-    NOT_EXECUTABLE,
-    NOT_FOUND,
-    PROBLEMS,
-    not_executed,
     status_of,
 )
 from lambda_runtime.executors.containers.errors import EngineError
-from lambda_runtime.executors.containers.plan import EXTENSIONS
+from lambda_runtime.executors.containers.remote.gate import Gate, Pass
+from lambda_runtime.executors.containers.remote.shell import Reader
 from lambda_runtime.executors.containers.sandbox import ContainerSandbox
 from lambda_runtime.executors.docker.engine import Engine
 from lambda_runtime.executors.process.peers import Address
 from lambda_runtime.executors.swarm import task as swarm_task
 from lambda_runtime.executors.swarm.cluster import ENDED, Cluster, Task, TaskOutput, problem
-from lambda_runtime.executors.swarm.gate import Gate, Pass
-from lambda_runtime.executors.swarm.task import MARK, Plan
+from lambda_runtime.executors.swarm.task import Plan
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,8 +28,6 @@ _KILL_LIMIT_S = 20.0
 _PENDING_LIMIT_S = 5.0
 """Less than an init phase may take, so that it is told why no node takes the task."""
 _START_LIMIT_S = 30.0
-_NOT_STARTED = {"missing": NOT_FOUND, "denied": NOT_EXECUTABLE}
-"""What the shell above says of a program that it did not start."""
 
 
 class NotStarted(OSError):
@@ -65,8 +59,7 @@ class SwarmSandbox(ContainerSandbox):
         self._gate = gate
         host, _, port = spec.runtime_api.rpartition(":")
         self._pass: Pass = gate.issue((host, int(port)))
-        self._mark = MARK + self._pass.token.encode() + b" "
-        self._held = b""
+        self._reader = Reader(self._pass.token, spec.on_output, self._exit, self._extension_ended)
         self._service = ""
         self._output: TaskOutput | None = None
         self._runs: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -120,7 +113,7 @@ class SwarmSandbox(ContainerSandbox):
         state = str(task["Status"]["State"])
         self.node = str(task.get("NodeID") or "")
         if self.node and self._output is None and not self._killed:
-            self._output = TaskOutput(self._engine, str(task["ID"]), self._wrote)
+            self._output = TaskOutput(self._engine, str(task["ID"]), self._reader.feed)
         if lost or state == "orphaned":
             _LOG.warning(
                 "%s: an execution environment is lost: %s", self._plan.labels.get("lambda-provider.function"), lost
@@ -150,38 +143,7 @@ class SwarmSandbox(ContainerSandbox):
             for address in attachment.get("Addresses") or ():
                 self.address = str(address).partition("/")[0]
 
-    # --- output
-
-    def _wrote(self, data: bytes) -> None:
-        """Output of the function, and between it what the shell above says."""
-        data, self._held = self._held + data, b""
-        while (at := data.find(self._mark)) >= 0:
-            end = data.find(b"\n", at)
-            if at:
-                self._spec.on_output(data[:at])
-            if end < 0:
-                self._held = data[at:]
-                return
-            words = data[at + len(self._mark) : end].decode("utf-8", "replace").split(" ")
-            data = data[end + 1 :]
-            self._told(words)
-        keep = next(
-            (n for n in range(min(len(self._mark) - 1, len(data)), 0, -1) if self._mark.startswith(data[-n:])), 0
-        )
-        data, self._held = data[: len(data) - keep], data[len(data) - keep :]
-        if data:
-            self._spec.on_output(data)
-
-    def _told(self, words: list[str]) -> None:
-        if words[0] == "runtime":
-            self._exit(status_of(int(words[1]), out_of_memory="memory" in words))
-        elif words[0] in _NOT_STARTED:
-            program = " ".join(words[1:])
-            self._exit(not_executed(program, _NOT_STARTED[words[0]]))
-        elif words[0] == "extension":
-            code, name = int(words[1]), " ".join(words[2:])
-            program = f"{EXTENSIONS}/{name}"
-            self._extension_ended(name, not_executed(program, code) if code in PROBLEMS else status_of(code))
+    # --- its end
 
     def _end(self, status: ExitStatus) -> None:
         """Any state -> ended."""
@@ -192,9 +154,7 @@ class SwarmSandbox(ContainerSandbox):
         self._cluster.forget(self._service)
         if self._output is not None:
             self._output.close()
-        if self._held:
-            self._spec.on_output(self._held)
-            self._held = b""
+        self._reader.end()
         self._extensions_killed()
         if not self._runs.done():
             self._runs.set_result(None)

@@ -9,6 +9,45 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+FILL = r"""
+set -eu
+umask 022
+fetch() {
+    if command -v curl >/dev/null; then curl -sSf "http://$GATE$1"
+    else bash -c 'exec 3<>"/dev/tcp/${1%:*}/${1#*:}"; printf "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n" "$2" "$1" >&3
+        while IFS= read -r line <&3 && [ "${#line}" -gt 1 ]; do :; done; cat <&3' bash "$GATE" "$1"
+    fi
+}
+unpack() {
+    while IFS= read -r line; do
+        rest=${line#? }
+        case "$line" in
+            d*) mkdir -p "$rest" ;;
+            l*) IFS= read -r target; ln -s "$target" "$rest" ;;
+            [fx]*) path=${rest#* }; head -c "${rest%% *}" >"$path"
+                case "$line" in x*) chmod 755 "$path" ;; esac ;;
+            e) return 0 ;;
+        esac
+    done
+    echo "the code did not arrive whole" >&2
+    return 1
+}
+mkdir -p "$PLACE"
+cd "$PLACE"
+for name in $NAMES; do
+    [ ! -e "$name" ] || continue
+    rm -rf ".$name"
+    mkdir ".$name"
+    if command -v tar >/dev/null; then fetch "/$name.tar" | tar -x -f - -C ".$name"
+    else fetch "/$name.list" | (cd ".$name"; unpack); fi
+    mv ".$name" "$name"
+done
+"""
+"""Fetches archives that are not there yet from the gate, and puts each in its place when it is whole.
+
+For a shell with `GATE` (host and port), `PLACE` (a directory) and `NAMES` in its variables.
+It needs `curl` or `bash`, and `tar` or `head`."""
+
 
 def write_tar(source: Path, to: Path) -> None:
     """For images that have tar. Blocking."""

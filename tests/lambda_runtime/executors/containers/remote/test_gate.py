@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lambda_runtime.executors.swarm import archive
-from lambda_runtime.executors.swarm.gate import Gate
+from lambda_runtime.executors.containers.remote.gate import Gate
 
 Address = tuple[str, int]
 
@@ -76,23 +75,3 @@ async def test_a_name_that_was_given_back_opens_nothing(gate: Gate, tmp_path: Pa
     mine.close()
     mine.close()
     assert await ask(port, mine.host, "/code") == b""
-
-
-def test_a_list_holds_what_a_directory_holds(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    (source / "a b").mkdir(parents=True)
-    (source / "a b" / "text").write_bytes(b"two\nlines")
-    (source / "run").write_text("#!/bin/sh\n")
-    (source / "run").chmod(0o755)
-    (source / "link").symlink_to("a b/text")
-    archive.write_list(source, tmp_path / "list")
-    assert (tmp_path / "list").read_bytes() == (
-        b"d a b\nf 9 a b/text\ntwo\nlinesl link\na b/text\nx 10 run\n#!/bin/sh\ne\n"
-    )
-
-
-def test_a_name_that_no_shell_reads_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "a\nb").touch()
-    with pytest.raises(ValueError, match="line feed"):
-        archive.write_list(tmp_path / "source", tmp_path / "list")
