@@ -1,9 +1,11 @@
-"""Imports point one way: the order of the rooms in the design, held by a test."""
+"""Imports point one way, in the order of the rooms in the design; and what docs/architecture.md says of the house is so."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,48 @@ def test_only_the_localstack_adapter_knows_localstack(path: Path) -> None:
 def test_ground_floor_imports_nothing_of_ours(name: str) -> None:
     ours = [each for each in imported(ROOT / "lambda_provider" / f"{name}.py") if each.startswith("lambda_")]
     assert [each for each in ours if each.split(".")[1] not in GROUND] == []
+
+
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+@cache
+def members() -> dict[str, set[str]]:
+    """What each class of ours has in its body, by the name of the class."""
+    found: dict[str, set[str]] = {}
+    for path in [*modules("lambda_provider"), *modules("lambda_runtime")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                functions = {
+                    each.name for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+                }
+                found.setdefault(node.name, set()).update(functions)
+    return found
+
+
+@pytest.mark.parametrize(
+    "named", sorted(set(re.findall(r"[a-z_][\w/]*(?:/(?!\w)|\.(?:py|md|json)\b)|script/\w+", PAGE)))
+)
+def test_paths_that_the_page_names_are_there(named: str) -> None:
+    assert any((base / named).exists() for base in (ROOT, ROOT / "lambda_provider", ROOT / "lambda_runtime"))
+
+
+@pytest.mark.parametrize("named", sorted(set(re.findall(r"`([A-Z]\w+(?:\.\w+)?)`", PAGE))))
+def test_classes_and_methods_that_the_page_names_are_there(named: str) -> None:
+    name, _, method = named.partition(".")
+    assert name in members()
+    assert not method or method in members()[name]
+
+
+def test_the_page_shows_the_floors() -> None:
+    rows = re.findall(r"^\| \d \| (.*?) \|", PAGE, re.M)
+    assert [set(re.findall(r"\w+", row)) for row in rows] == [names - {"__init__"} for names in FLOORS]
+
+
+def test_every_module_of_the_data_plane_has_a_place_on_the_page() -> None:
+    here = {path.name for path in (ROOT / "lambda_runtime").glob("*.py")} - {"__init__.py"}
+    assert here - set(re.findall(r"`(\w+\.py)`", PAGE)) == set(), "say on docs/architecture.md what they are for"
+
+
+def test_the_page_is_read_in_one_go() -> None:
+    assert len(PAGE.splitlines()) <= 150
