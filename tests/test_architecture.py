@@ -71,6 +71,12 @@ def test_only_the_localstack_adapter_knows_localstack(path: Path) -> None:
         assert not [name for name in imported(path) if name.split(".")[0] == "localstack"]
 
 
+@pytest.mark.parametrize("path", modules("lambda_runtime/executors/containers"), ids=lambda path: path.stem)
+def test_the_base_of_container_executors_knows_no_engine(path: Path) -> None:
+    engines = ("docker", "lambda_runtime.executors.docker", "lambda_runtime.executors.swarm")
+    assert [name for name in imported(path) for engine in engines if f"{name}.".startswith(f"{engine}.")] == []
+
+
 @pytest.mark.parametrize("name", sorted(GROUND))
 def test_ground_floor_imports_nothing_of_ours(name: str) -> None:
     ours = [each for each in imported(ROOT / "lambda_provider" / f"{name}.py") if each.startswith("lambda_")]
