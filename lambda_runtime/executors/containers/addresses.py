@@ -24,12 +24,19 @@ class Addresses:
         self._relays: list[Relay] = []
 
     async def as_seen(
-        self, variables: Mapping[str, str], *, listeners: str, gateway: str, relays: str | None
+        self,
+        variables: Mapping[str, str],
+        *,
+        listeners: str,
+        gateway: str,
+        relays: str | None,
+        from_this_machine: bool = False,
     ) -> dict[str, str]:
         """The variables with `gateway`, by which containers know this machine, in place of `listeners`, where ours are bound.
 
         AWS_ENDPOINT_URL, if it is the gateway's and only this machine can use it, becomes that of a relay which listens at
-        `relays`; None leaves it alone, for containers that share this machine's network. Raises OSError if none can be opened.
+        `relays`; None leaves it alone, for containers that share this machine's network. `from_this_machine` keeps others out of
+        the relay. Raises OSError if none can be opened.
         """
         found = dict(variables)
         for name in _OF_LISTENERS:
@@ -37,7 +44,7 @@ class Addresses:
                 found[name] = gateway + found[name].removeprefix(listeners)
         url = self._endpoint_url()
         if url and found.get("AWS_ENDPOINT_URL") == url and relays is not None:
-            found["AWS_ENDPOINT_URL"] = await self._relayed(url, relays, gateway)
+            found["AWS_ENDPOINT_URL"] = await self._relayed(url, relays, gateway, from_this_machine)
         return found
 
     def close(self) -> None:
@@ -47,7 +54,7 @@ class Addresses:
         self._relays.clear()
         self._ports.clear()
 
-    async def _relayed(self, url: str, listen: str, gateway: str) -> str:
+    async def _relayed(self, url: str, listen: str, gateway: str, from_this_machine: bool) -> str:
         parts = urlsplit(url)
         if not is_loopback(parts.hostname):
             return url
@@ -57,7 +64,7 @@ class Addresses:
         if key not in self._ports:
             relay = Relay(host, port)
             self._relays.append(relay)
-            self._ports[key] = asyncio.ensure_future(relay.open(listen))
+            self._ports[key] = asyncio.ensure_future(relay.open(listen, from_this_machine=from_this_machine))
         own_port = await asyncio.shield(self._ports[key])
         return urlunsplit(parts._replace(netloc=f"{gateway}:{own_port}"))
 

@@ -14,9 +14,11 @@ class Relay:
         self._target = (host, port)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._from_this_machine = False
 
-    async def open(self, host: str) -> int:
-        """Listen on a free port of `host`; the port."""
+    async def open(self, host: str, *, from_this_machine: bool = False) -> int:
+        """Listen on a free port of `host`; the port. Other machines are let in unless told otherwise."""
+        self._from_this_machine = from_this_machine
         self._server = await asyncio.start_server(self._accept, host, 0)
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -29,6 +31,9 @@ class Relay:
             task.cancel()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._from_this_machine and writer.get_extra_info("peername")[0] != writer.get_extra_info("sockname")[0]:
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

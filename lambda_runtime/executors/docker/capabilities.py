@@ -9,13 +9,13 @@ import docker.errors
 
 from lambda_runtime.executors.base import Capability
 from lambda_runtime.executors.containers.errors import EngineError
-from lambda_runtime.executors.containers.plan import USER
+from lambda_runtime.executors.containers.plan import PROCESSES, USER
 from lambda_runtime.executors.containers.settings import ContainerSettings
 from lambda_runtime.executors.docker import reach
 from lambda_runtime.executors.docker.engine import EngineInfo, open_client
 from lambda_runtime.executors.docker.reach import Reach
-from lambda_runtime.executors.process.host import PROCESS_LIMIT
 
+_NO_GROUPS = "this engine has no control groups for it (a rootless one needs cgroup v2, delegated to its user)"
 _RUNTIMES = (
     *(f"python3.{minor}" for minor in range(9, 15)),
     *(f"nodejs{major}.x" for major in (18, 20, 22, 24)),
@@ -53,25 +53,21 @@ def _promises(info: EngineInfo, place: Reach) -> list[Capability]:
             "process isolation", True, "a container for each environment, without capabilities or new privileges"
         ),
         Capability("unprivileged user", True, f"sbx_user1051 ({USER})"),
-        Capability(
-            "Runtime API isolation",
-            place.sees_containers or place.shares_network,
-            "connections are let in by the address of the container"
-            if place.sees_containers
-            else "connections are let in by the process that made them"
-            if place.shares_network
-            else "the engine hides the addresses of containers: a function can ask for the events of another one",
-        ),
+        Capability("Runtime API isolation", place.sees_containers or _sees_sockets(place), _who_is_let_in(place)),
         Capability("ephemeral storage limit", True, "/tmp is a tmpfs of the configured size"),
+        _memory(info, place),
         Capability(
-            "memory limit",
-            True,
-            "by the kernel"
-            + ("" if info.limits_swap else "; this engine cannot limit swap")
-            + ". On this machine's own engine what lies in /tmp does not count; elsewhere it does",
+            "process limit",
+            info.limits_processes,
+            f"{PROCESSES} processes and threads" if info.limits_processes else _NO_GROUPS,
         ),
-        Capability("process limit", True, f"{PROCESS_LIMIT['RLIMIT_NPROC'][0]} processes and threads"),
-        Capability("processor share", True, "in proportion to MemorySize; LAMBDA_DOCKER_CPU=limit makes it a bound"),
+        Capability(
+            "processor share",
+            info.shares_processors,
+            "in proportion to MemorySize; LAMBDA_DOCKER_CPU=limit makes it a bound"
+            if info.shares_processors
+            else _NO_GROUPS,
+        ),
         Capability("frozen when idle", False, "background work goes on between invocations"),
         Capability(
             "network isolation",
@@ -79,6 +75,28 @@ def _promises(info: EngineInfo, place: Reach) -> list[Capability]:
             f"the network {place.network}" if not place.shares_network else "functions share the host's network",
         ),
     ]
+
+
+def _sees_sockets(place: Reach) -> bool:
+    return place.shares_network and place.sees_processes
+
+
+def _who_is_let_in(place: Reach) -> str:
+    if place.sees_containers:
+        return "connections are let in by the address of the container"
+    if _sees_sockets(place):
+        return "connections are let in by the process that made them"
+    others = "; other machines are kept out" if place.from_this_machine else ""
+    return f"the engine hides the addresses of containers: a function can ask for the events of another one{others}"
+
+
+def _memory(info: EngineInfo, place: Reach) -> Capability:
+    watched = "looked at 50 times a second where the engine runs on this machine" if place.sees_processes else ""
+    if not info.limits_memory:
+        return Capability("memory limit", bool(watched), f"{_NO_GROUPS}; {watched or 'nobody looks at it'}")
+    swap = "" if info.limits_swap else "; this engine cannot limit swap"
+    tmp = f"; {watched}, and what lies in /tmp does not count then" if watched else "; what lies in /tmp counts"
+    return Capability("memory limit", True, f"by the kernel{swap}{tmp}")
 
 
 def _image(client: docker.APIClient, runtime: str, settings: ContainerSettings) -> Capability:

@@ -16,8 +16,8 @@ from lambda_runtime.executors.containers.plan import (
     USER,
     ContainerPlan,
     hidden,
-    ulimits,
 )
+from lambda_runtime.executors.docker.limits import Limit
 from lambda_runtime.executors.docker.reach import HOST_NAME
 
 PIPES = "/run/lambda"
@@ -53,6 +53,8 @@ class Plan(ContainerPlan):
     """Output goes into named pipes of this machine."""
     podman: bool
     rootless: bool = False
+    limits: tuple[Limit, ...] = ()
+    """Of every process."""
     platform: str | None = None
     """`linux/arm64`, where it is not the engine's own."""
 
@@ -151,7 +153,7 @@ def _host_config(plan: Plan, mounts: list[dict[str, Any]]) -> dict[str, Any]:
         "CapDrop": ["ALL"],
         "CapAdd": list(flags.cap_add),
         "SecurityOpt": ["no-new-privileges"],
-        "Ulimits": ulimits(flags),
+        "Ulimits": [dict(limit) for limit in plan.limits],
         "Dns": list(plan.dns),
         "ExtraHosts": list(flags.extra_hosts),
     }

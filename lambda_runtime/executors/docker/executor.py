@@ -17,13 +17,15 @@ from lambda_runtime.executors.containers.addresses import LOOPBACK
 from lambda_runtime.executors.containers.errors import EngineError, EngineUnavailable
 from lambda_runtime.executors.containers.executor import ContainerExecutor, Found, PreparedContainers
 from lambda_runtime.executors.containers.image import Contents, Image
-from lambda_runtime.executors.docker import leftovers, reach
+from lambda_runtime.executors.containers.plan import ulimits
+from lambda_runtime.executors.docker import leftovers, limits, reach
 from lambda_runtime.executors.docker.capabilities import describe
 from lambda_runtime.executors.docker.code_store import CodeStore
 from lambda_runtime.executors.docker.container import Plan
 from lambda_runtime.executors.docker.contents import LookedInto, Sharing, sharing
 from lambda_runtime.executors.docker.engine import Engine, EngineInfo
 from lambda_runtime.executors.docker.images import Images
+from lambda_runtime.executors.docker.limits import Limit
 from lambda_runtime.executors.docker.reach import Reach
 from lambda_runtime.executors.docker.sandbox import DockerSandbox, Surroundings
 from lambda_runtime.executors.process.memory import MemoryWatch
@@ -48,6 +50,7 @@ class Connection:
     reach: Reach
     looked_into: LookedInto
     sharing: Sharing | None = None
+    limits: tuple[Limit, ...] | None = None
 
 
 class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
@@ -87,7 +90,7 @@ class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
     async def _connect(self, engine: Engine) -> Connection:
         info = await engine.connect()
         try:
-            place = await engine.call(lambda client: reach.find(client, info, self._settings))
+            place = await engine.call(lambda client: reach.find(client, info, self._settings, join=True))
         except EngineError as error:
             if isinstance(error, EngineUnavailable):
                 raise
@@ -123,12 +126,13 @@ class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
             Plan,
             image_id=image.id,
             mounts=await self._mounts(found, shared),
-            memory_watched=shared.pipes,
+            memory_watched=shared.pipes and connection.reach.sees_processes,
             network=connection.reach.network,
             labels={**self._labels(connection.reach), leftovers.FUNCTION: version.arn},
             pipes=shared.pipes and shell,
             podman=connection.info.podman,
             rootless=connection.info.rootless,
+            limits=await self._limits(connection, image),
             platform=self._settings.flags.platform or (f"linux/{image.architecture}" if foreign else None),
         )
         warnings = []
@@ -169,6 +173,17 @@ class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
                 _LOG.info("code is copied to the engine once a version: %s", connection.sharing.detail)
         return connection.sharing
 
+    async def _limits(self, connection: Connection, image: Image) -> tuple[Limit, ...]:
+        wanted = tuple(ulimits(self._settings.flags))
+        if not (connection.info.rootless or connection.info.podman):
+            return wanted
+        if connection.limits is None:
+            labels = self._labels(connection.reach)
+            connection.limits = await self._running_engine().call(
+                lambda client: limits.accepted(client, image.id, labels, wanted)
+            )
+        return connection.limits
+
     async def _give_up(self, prepared: PreparedContainers[Any]) -> None:
         assert isinstance(prepared, PreparedDockerVersion)
         if prepared.copied and self._store is not None:
@@ -182,8 +197,8 @@ class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
     ) -> DockerSandbox:
         """Create and start a container. Cancelled, the start goes on by itself, and what it started is removed."""
         assert isinstance(prepared, PreparedDockerVersion)
-        limits = self._settings.processors == "limit"
-        around = Surroundings(self._running_engine(), connection.reach, self._memory, limits)
+        bounded = self._settings.processors == "limit"
+        around = Surroundings(self._running_engine(), connection.reach, self._memory, bounded)
         prepared.code.add_user(self._running_cache())
         directory: Path | None = None
         if prepared.plan.pipes:
@@ -204,6 +219,7 @@ class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
             listeners=place.listen,
             gateway=place.address,
             relays=None if place.shares_network else place.listen,
+            from_this_machine=place.from_this_machine,
         )
         async with self._starts:
             spec.variables = await as_seen(spec.variables)

@@ -97,7 +97,7 @@ class LocalView:
 def _is_of(pid: int, container_id: str) -> bool:
     """Whether this machine's process of that number is in that container.
 
-    Its control group names the container, and where an engine has none for it (rootless, on cgroup v1), the files that are mounted.
+    Its control group names the container, and where there is none for it (rootless, on cgroup v1), what is mounted in it.
     """
     for name in ("cgroup", "mountinfo"):
         with contextlib.suppress(OSError):  # It has ended, or is another user's.

@@ -15,8 +15,9 @@ _MEASURED_EVERY_S = 1.0
 class Meter:
     """Of one container, for where its processes cannot be seen from here. On the loop only."""
 
-    def __init__(self, engine: Engine, memory_mib: int) -> None:
+    def __init__(self, engine: Engine, memory_mib: int, storage_mib: int) -> None:
         self._engine = engine
+        self._most_mib = memory_mib + storage_mib
         self._memory_mib = memory_mib
         self._peak_mib: int | None = None
         self._measured_at = 0.0
@@ -41,7 +42,8 @@ class Meter:
             memory = found.get("memory_stats") or {}
             inactive = (memory.get("stats") or {}).get("inactive_file", 0)
             used = int(memory.get("usage") or 0) - int(inactive)
-            if used > 0:
+            # Without a limit there is no control group of its own, and the engine tells what somebody else uses.
+            if used > 0 and int(memory.get("limit") or 0) <= self._most_mib << 20:
                 self._peak_mib = max(self._peak_mib or 0, -(-used >> 20))
 
     async def limit_processors(self, container_id: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,12 +15,16 @@ from urllib.parse import urlsplit
 import docker
 import docker.errors
 
+from lambda_runtime.executors.containers.addresses import LOOPBACK
 from lambda_runtime.executors.containers.settings import ContainerSettings
 from lambda_runtime.executors.docker.engine import EngineInfo
 
+_LOG = logging.getLogger(__name__)
+
 HOST_NAME = "host.docker.internal"
-LOOPBACK = "127.0.0.1"
 _ANY = "0.0.0.0"
+_UNTRANSLATED = ("macvlan", "ipvlan")
+"""Drivers of networks whose containers are seen outside under their own addresses."""
 _CONTAINER_ID = re.compile(r"(?:/|-)([0-9a-f]{64})(?:\.scope|/|$)", re.MULTILINE)
 
 
@@ -37,33 +42,46 @@ class Reach:
     detail: str
     own_container: str = ""
     """The id of the container that the gateway runs in; empty when it runs in none."""
+    shares_network: bool = False
+    """Containers are in the network that the gateway is in, and have no address of their own there."""
+    from_this_machine: bool = False
+    """Connections come from this machine's own address: who makes them for the containers runs here."""
+    sees_processes: bool = True
+    """The processes of containers of this machine can be seen, as no other pid namespace is in between."""
 
-    @property
-    def shares_network(self) -> bool:
-        """Containers are in this machine's network."""
-        return self.network == "host"
+
+def find(client: docker.APIClient, info: EngineInfo, settings: ContainerSettings, *, join: bool = False) -> Reach:
+    """Ask the engine how its containers can reach us. Blocking. Raises the SDK's errors when a network does not exist.
+
+    `join` puts the container that we run in, if it is one of this engine, into the wanted network.
+    """
+    own = own_container(client)
+    found = _find(client, info, settings, own, join)
+    hidden = in_container() and not (own is not None and own["HostConfig"].get("PidMode") == "host")
+    return replace(found, own_container=str(own["Id"]) if own is not None else "", sees_processes=not hidden)
 
 
-def find(client: docker.APIClient, info: EngineInfo, settings: ContainerSettings) -> Reach:
-    """Ask the engine how its containers can reach us. Blocking. Raises the SDK's errors when a network does not exist."""
-    own = _own_container(client)
-    wanted = settings.network
+def _find(
+    client: docker.APIClient, info: EngineInfo, settings: ContainerSettings, own: Mapping[str, Any] | None, join: bool
+) -> Reach:
+    network = settings.network or _default_network(info)
     if settings.host_address:
-        network = wanted or _default_network(info)
-        return Reach(network, _ANY, settings.host_address, False, "set by LAMBDA_DOCKER_HOST_ADDRESS", _id(own))
-    if own is not None and (placed := _beside(own, wanted)) is not None:
+        return Reach(network, _ANY, settings.host_address, False, "set by LAMBDA_DOCKER_HOST_ADDRESS")
+    if own is not None and (placed := _beside(client, own, settings.network, join)) is not None:
         return placed
-    network = wanted or _default_network(info)
-    if network == "host":
-        return Reach("host", LOOPBACK, LOOPBACK, False, "containers share this machine's network", _id(own))
+    if network == "host" and not info.rootless:
+        return Reach("host", LOOPBACK, LOOPBACK, False, "containers share this machine's network", shares_network=True)
     if info.desktop:
-        return Reach(network, LOOPBACK, HOST_NAME, False, "Docker Desktop forwards to this machine", _id(own))
-    if not info.rootless and (gateway := _gateway(client, network)) and can_bind(gateway):
-        return Reach(network, gateway, gateway, True, f"the bridge of the network {network}", _id(own))
-    if (address := _outward_address(info.address)) is not None:
-        seen = not info.rootless
-        return Reach(network, _ANY, address, seen, "this machine's address", _id(own))
-    return Reach(network, _ANY, HOST_NAME, False, "the engine's name for its machine", _id(own))
+        return Reach(network, LOOPBACK, HOST_NAME, False, "Docker Desktop forwards to this machine")
+    driver, gateway = _network(client, network)
+    if not info.rootless and gateway and can_bind(gateway):
+        return Reach(network, gateway, gateway, True, f"the bridge of the network {network}")
+    if (address := _outward_address(info.address)) is None:
+        return Reach(network, _ANY, HOST_NAME, False, "the engine's name for its machine")
+    if info.rootless and urlsplit(info.address).scheme == "unix":
+        # Its network is one of its own, from which a process of its user connects to the machine's addresses for containers.
+        return Reach(network, address, address, False, "this machine's address", from_this_machine=True)
+    return Reach(network, _ANY, address, driver in _UNTRANSLATED, "this machine's address")
 
 
 def can_bind(address: str) -> bool:
@@ -80,15 +98,14 @@ def _default_network(info: EngineInfo) -> str:
     return "podman" if info.podman else "bridge"
 
 
-def _id(own: Mapping[str, Any] | None) -> str:
-    return str(own["Id"]) if own is not None else ""
+def in_container() -> bool:
+    """Whether this process runs in a container, of whatever engine."""
+    return Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
 
 
-def _own_container(client: docker.APIClient) -> Mapping[str, Any] | None:
+def own_container(client: docker.APIClient) -> Mapping[str, Any] | None:
     """The container that this process runs in, if it is one of this engine."""
-    if not (Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()):
-        return None
-    for candidate in _own_ids():
+    for candidate in _own_ids() if in_container() else ():
         try:
             found = client.inspect_container(candidate)
         except docker.errors.APIError:
@@ -108,25 +125,42 @@ def _own_ids() -> list[str]:
     return list(dict.fromkeys([*found, socket.gethostname()]))
 
 
-def _beside(own: Mapping[str, Any], wanted: str) -> Reach | None:
-    """In the network of our own container; None if that has no network of its own, or not the one that is wanted."""
-    networks = own["NetworkSettings"].get("Networks") or {}
-    names = [wanted] if wanted else list(networks)
-    for name in names:
-        address = (networks.get(name) or {}).get("IPAddress")
-        if address and name != "host":
+def _beside(client: docker.APIClient, own: Mapping[str, Any], wanted: str, join: bool) -> Reach | None:
+    """In a network of our own container; None if that is in the machine's network."""
+    networks = _networks(client, own)
+    wanted = str(client.inspect_network(wanted)["Name"]) if wanted else ""  # It may be an id.
+    if wanted not in ("", "host", *networks) and networks and join:
+        client.connect_container_to_network(own["Id"], wanted)
+        _LOG.info("the gateway's container is in the network %s from now on (LAMBDA_DOCKER_NETWORK)", wanted)
+        networks = _networks(client, client.inspect_container(own["Id"]))
+    if wanted in networks or not wanted:
+        for name in [wanted] if wanted else networks:
             detail = f"the gateway's container in the network {name}"
-            return Reach(name, str(address), str(address), True, detail, str(own["Id"]))
+            return Reach(name, networks[name], networks[name], True, detail)
+    elif networks:
+        # Of containers in the machine's network, and those of which we only tell (`doctor`).
+        address = next(iter(networks.values()))
+        return Reach(wanted, address, address, False, "the gateway's container")
     return None
 
 
-def _gateway(client: docker.APIClient, network: str) -> str | None:
-    """The address of the engine's machine in a network, if it is a bridge."""
+def _networks(client: docker.APIClient, own: Mapping[str, Any]) -> dict[str, str]:
+    """The networks of a container in which it has an address, and that."""
+    mode = str(own["HostConfig"].get("NetworkMode") or "")
+    if mode.startswith("container:"):
+        own = client.inspect_container(mode.removeprefix("container:"))
+    found = own["NetworkSettings"].get("Networks") or {}
+    return {name: str(each["IPAddress"]) for name, each in found.items() if (each or {}).get("IPAddress")}
+
+
+def _network(client: docker.APIClient, network: str) -> tuple[str, str | None]:
+    """The driver of a network, and the address of the engine's machine in it, if it is a bridge."""
     found = client.inspect_network(network)
+    driver = str(found.get("Driver") or "")
     for config in (found.get("IPAM") or {}).get("Config") or ():
         if gateway := config.get("Gateway"):
-            return str(gateway).partition("/")[0]
-    return None
+            return driver, str(gateway).partition("/")[0]
+    return driver, None
 
 
 def _outward_address(engine: str) -> str | None:
@@ -140,17 +174,6 @@ def _outward_address(engine: str) -> str | None:
         except OSError:
             return None
     return None if address.startswith("127.") else address
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a host of a URL means this machine alone."""
-    if not host:
-        return False
-    try:
-        found = socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)
-    except OSError:
-        return False
-    return all(str(each[4][0]).startswith("127.") or each[4][0] == "::1" for each in found)
 
 
 def machine() -> str:

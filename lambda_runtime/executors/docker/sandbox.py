@@ -80,7 +80,7 @@ class DockerSandbox(ContainerSandbox):
         self._around = around
         self._outputs = Outputs(directory, spec)
         self._inside = Inside(plan, spec, around.engine, self._outputs)
-        self._meter = Meter(around.engine, plan.memory_mib)
+        self._meter = Meter(around.engine, plan.memory_mib, plan.storage_mib)
         self._local: LocalView | None = None
         self._runtime_asked = False
         self._out_of_memory = False
@@ -222,11 +222,15 @@ class DockerSandbox(ContainerSandbox):
     def admits(self, peer: Address, local: Address) -> bool:
         """Whether the connection comes from inside: by the container's address, or whose socket it is in a shared network.
 
-        Where the engine hides addresses, nobody can be told from others, and all are let in (see `doctor`).
+        Where the engine hides addresses, containers cannot be told from each other (see `doctor`); if what makes connections for
+        them runs here, at least other machines are kept out.
         """
-        if self._around.reach.sees_containers:
+        reach = self._around.reach
+        if reach.sees_containers:
             return peer[0] == self.address
-        if self._around.reach.shares_network and self._local is not None:
+        if reach.from_this_machine:
+            return peer[0] == local[0]
+        if reach.shares_network and self._local is not None and self._local.visible:
             owner = owner_of(peer, local)
             return owner is not None and holds(self._local.processes(), owner.inode)
         return True

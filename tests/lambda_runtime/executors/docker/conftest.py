@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from lambda_runtime.executors.containers.errors import EngineUnavailable
+from lambda_runtime.executors.containers.plan import ulimits
 from lambda_runtime.executors.containers.settings import parse_flags
 from lambda_runtime.executors.docker.container import Plan
 from lambda_runtime.executors.docker.engine import ContainerListener, EngineInfo, translated
@@ -153,6 +154,7 @@ def make_plan(**fields: Any) -> Plan:
         "shell": True,
         "pipes": True,
         "podman": False,
+        "limits": tuple(ulimits(parse_flags(""))),
         "extensions": (),
         "image_variables": (),
     }
