@@ -1,4 +1,4 @@
-"""Limits of processes that an engine may set: who is not wholly root raises none above his own, and starts nothing if asked to."""
+"""Limits of processes that an engine may set: who is not wholly root raises none above his own, and starts nothing instead."""
 
 from __future__ import annotations
 
