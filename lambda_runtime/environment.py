@@ -27,7 +27,7 @@ from lambda_runtime.failures import (
 )
 from lambda_runtime.housing import HousedEnvironment
 from lambda_runtime.metrics import Series
-from lambda_runtime.platform_events import InvokeReport
+from lambda_runtime.platform_events import UNNAMED, InvokeReport
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
 from lambda_runtime.runtime_api.invocation import next_headers
 from lambda_runtime.runtime_api.routes import Refused, ResponseStream
@@ -212,7 +212,7 @@ class ExecutionEnvironment(HousedEnvironment):
 
     def runtime_failed(self, request_id: bytes, body: bytes, error_type: str | None) -> None:
         work = self._running(request_id)
-        self._untold = (work, error_type or "Runtime.Unknown", body)
+        self._untold = (work, error_type or UNNAMED, body)
         if not self._logs_after_failure:
             self._tell_failure()
 
@@ -227,7 +227,7 @@ class ExecutionEnvironment(HousedEnvironment):
             raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
         # The runtime's report is acknowledged in the next turn of the loop, and then it exits by itself; killing it a turn later
         # lets that acknowledgement leave first.
-        failure = InitFailure(error_type or "Runtime.Unknown", body)
+        failure = InitFailure(error_type or UNNAMED, body)
         self._cancel_timer()
         self._loop.call_soon(self._loop.call_soon, self._init_failed, failure)
 

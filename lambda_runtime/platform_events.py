@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+UNNAMED = "Runtime.Unknown"
+"""The error type of a failure for which the runtime names none: of errors that handlers return to AWS's client for Go."""
 _OF_THE_PLATFORM = ("Runtime.", "Sandbox.", "Function.", "Extension.")
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30}
 
@@ -58,7 +60,8 @@ class InvokeReport:
     @property
     def handler_failed(self) -> bool:
         """The code itself answered with an error; the platform has nothing to add to that in a text log (recorded)."""
-        return self.status == "error" and not (self.error_type or "").startswith(_OF_THE_PLATFORM)
+        kind = self.error_type or UNNAMED
+        return self.status == "error" and (kind == UNNAMED or not kind.startswith(_OF_THE_PLATFORM))
 
     @property
     def told_error(self) -> str | None:

@@ -36,7 +36,8 @@ def test_report_of_a_timeout_has_the_status_alone() -> None:
 
 
 def test_error_of_the_handler_itself_is_not_in_the_text_report() -> None:
-    assert "Status" not in TextPlatformLog().report(0, report(status="error", error_type="CustomException"))
+    for error_type in ("CustomException", "Runtime.Unknown", None):
+        assert "Status" not in TextPlatformLog().report(0, report(status="error", error_type=error_type))
 
 
 def test_sampled_trace_is_in_the_report() -> None:
