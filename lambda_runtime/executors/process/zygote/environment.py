@@ -28,34 +28,36 @@ PASSED_ON: dict[int, int] = {
     signal.SIGUSR1: signal.SIGSTOP,
     signal.SIGUSR2: signal.SIGCONT,
 }
-"""What the zygote sends, and what the processes inside get. Of a freeze and a thaw that come at once, Python handles the freeze
-first: the lower number."""
+"""What the zygote sends, and what the processes inside get. Of a freeze and a thaw that wait, the kernel gives the freeze first:
+the lower number."""
 _FILES_PER_MIB = 256
 """One for each page: the kernel's memory for empty files is bounded, too."""
 SHIELD = linux.MS_NOSUID | linux.MS_NODEV
+# A snapshot is a function's process; what that has patched must not come between us.
+_waitpid, _next_signal = os.waitpid, signal.sigwaitinfo
 
 
 class PassOn:
-    """Passes the signals of `PASSED_ON` to everybody inside, each as a whole, in the order in which they came.
+    """Passes the signals of `PASSED_ON` to everybody inside, in the order in which they came. Whoever makes one forks no more.
 
-    Python calls a handler within another one, wherever that is. A thaw in the middle of a freeze would then be followed by the
-    rest of the freeze, and the environment would stay frozen while its function should run.
+    The kernel keeps them until they are asked for. Handlers would change the order: Python calls one within another, or only when
+    a later signal ends a system call that had not begun yet. A freeze behind its thaw leaves an environment frozen while its
+    function should run.
     """
 
     def __init__(self, to_everybody: Callable[[int], None]) -> None:
         self._to_everybody = to_everybody
-        self._due: list[int] = []
-        self._passing = False
-        for received in PASSED_ON:
-            signal.signal(received, self._receive)
+        self._awaited = {*PASSED_ON, signal.SIGCHLD}
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._awaited)
 
-    def _receive(self, received: int, _: object) -> None:
-        self._due.append(PASSED_ON[received])
-        while self._due and not self._passing:  # Else the call that this one interrupts goes on with it.
-            self._passing = True
-            if self._due:  # Another call may have come and gone since this one looked.
-                self._to_everybody(self._due.pop(0))
-            self._passing = False
+    def until_end_of(self, runtime: int) -> int:
+        """Pass on what comes, reap who has ended, and return the wait status of this child when it has."""
+        while True:
+            pid, status = _waitpid(-1, os.WNOHANG)
+            if pid == runtime:
+                return status
+            if pid == 0 and (number := _next_signal(self._awaited).si_signo) in PASSED_ON:
+                self._to_everybody(PASSED_ON[number])
 
 
 class Request:
@@ -209,22 +211,18 @@ def _attend(
     to_everybody: Callable[[int], None],
 ) -> None:
     """Hand the request to the runtime, pass on signals, and return when the environment has ended."""
-    PassOn(to_everybody)
     if request.extensions:
         start_runtime = functools.partial(to_runtime.announce, message, request.output)
         supervisor.supervise(requests, request, runtime, start_runtime, settle_extension)
         return
+    pass_on = PassOn(to_everybody)
     requests.close()
     passed = dict.fromkeys([request.output, request.extension_output])
     to_runtime.send(message, *passed)
     to_runtime.close()
     for descriptor in passed:
         os.close(descriptor)
-    while True:
-        pid, status = os.waitpid(-1, 0)
-        if pid == runtime:
-            report(status)
-            return
+    report(pass_on.until_end_of(runtime))
 
 
 def _mount_own(request: Request) -> None:

@@ -295,18 +295,15 @@ class Snapshot:
         message, passed = requests.receive()
         if not message:
             self._end()
-        environment.PassOn(self._to_everybody)
+        pass_on = environment.PassOn(self._to_everybody)
         output, descriptor = passed
         gateway = _channel(descriptor)
         gateway.announce(b'{"started": true}')
         to_runtime.announce(message, output)
         to_runtime.close()
         os.close(output)
-        while True:
-            pid, status = _waitpid(-1, 0)
-            if pid == runtime:
-                gateway.announce(json.dumps({"status": status}).encode())
-                self._end()
+        gateway.announce(json.dumps({"status": pass_on.until_end_of(runtime)}).encode())
+        self._end()
 
     def _to_everybody(self, number: int) -> None:
         if self._isolated:
