@@ -61,11 +61,13 @@ class Addresses:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         host = parts.hostname or LOOPBACK
         key = (listen, host, port)
-        if key not in self._ports:
+        opening = self._ports.get(key)
+        if opening is None or (opening.done() and (opening.cancelled() or opening.exception() is not None)):
             relay = Relay(host, port)
             self._relays.append(relay)
-            self._ports[key] = asyncio.ensure_future(relay.open(listen, from_this_machine=from_this_machine))
-        own_port = await asyncio.shield(self._ports[key])
+            opening = asyncio.ensure_future(relay.open(listen, from_this_machine=from_this_machine))
+            self._ports[key] = opening
+        own_port = await asyncio.shield(opening)
         return urlunsplit(parts._replace(netloc=f"{gateway}:{own_port}"))
 
 

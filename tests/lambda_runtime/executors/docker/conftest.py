@@ -16,7 +16,6 @@ from lambda_runtime.executors.containers.plan import ulimits
 from lambda_runtime.executors.containers.settings import parse_flags
 from lambda_runtime.executors.docker.container import Plan
 from lambda_runtime.executors.docker.engine import ContainerListener, EngineInfo, translated
-from lambda_runtime.types import FunctionVersion
 
 
 def not_found(what: str) -> docker.errors.NotFound:
@@ -110,26 +109,6 @@ def info() -> EngineInfo:
     return EngineInfo(
         "unix:///x", "28", "amd64", "6.1", 2, rootless=False, podman=False, desktop=False, limits_swap=True
     )
-
-
-@pytest.fixture
-def version() -> Callable[..., FunctionVersion]:
-    def make(**fields: Any) -> FunctionVersion:
-        arn = "arn:aws:lambda:us-east-1:000000000000:function:f:$LATEST"
-        fine: dict[str, Any] = {
-            "arn": arn,
-            "account_id": "000000000000",
-            "region": "us-east-1",
-            "function_name": "f",
-            "version": "$LATEST",
-            "revision": "r",
-            "runtime": "python3.12",
-            "handler": "index.handler",
-            "code": None,
-        }
-        return FunctionVersion(**(fine | fields))
-
-    return make
 
 
 @pytest.fixture
