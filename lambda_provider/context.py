@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 DEFAULT_ACCOUNT_ID = "000000000000"
 DEFAULT_REGION = "us-east-1"
+TRACE_ID = "X-Amzn-Trace-Id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,8 @@ class RequestContext:
     endpoint_url: str | None = None
     trace_header: str | None = None
     caller: Caller | None = None
+    answer_headers: list[tuple[str, str]] = field(default_factory=list, compare=False)
+    """Headers of the response beside those of the operation's output; the operation adds them."""
 
     @property
     def partition(self) -> str:

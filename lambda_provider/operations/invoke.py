@@ -28,7 +28,7 @@ from lambda_provider.api import (
     SnapStartTimeoutException,
     TooManyRequestsException,
 )
-from lambda_provider.context import Caller, RequestContext
+from lambda_provider.context import TRACE_ID, Caller, RequestContext
 from lambda_provider.delivery.records import Parcel
 from lambda_provider.model.function import LATEST, LATEST_PUBLISHED, Function, Version
 from lambda_provider.operations import lineage
@@ -125,13 +125,15 @@ class InvokeOperations(Operations):
         _require_tenant(version, request.get("TenantId"))
         check_json(payload)
         client_context = request.get("ClientContext")
+        trace_header = self._trace(context, function, version, invoked_arn)
+        context.answer_headers.append((TRACE_ID, trace_header))
         return Invocation(
             version_arn=f"{function.arn}:{version.number}",
             invoked_arn=invoked_arn,
             payload=payload,
             request_id=context.request_id,
             client_context=decode_client_context(client_context) if client_context else None,
-            trace_header=self._trace(context, function, version, invoked_arn),
+            trace_header=trace_header,
             tenant_id=request.get("TenantId"),
             want_log_tail=request.get("LogType") == "Tail",
             streaming=streaming,
@@ -181,6 +183,7 @@ class InvokeOperations(Operations):
         _require_tenant(version, tenant_id)
         check_json(payload)
         trace_header, loops = self._chain(context, function, version)
+        context.answer_headers.append((TRACE_ID, trace_header))
         invocation = Invocation(
             version_arn=f"{function.arn}:{version.number}",
             invoked_arn=invoked_arn,

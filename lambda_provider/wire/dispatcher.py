@@ -20,7 +20,7 @@ from lambda_provider.api.errors import (
 )
 from lambda_provider.api.exceptions import ServiceException
 from lambda_provider.api.interface import LambdaApi
-from lambda_provider.context import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, Caller, RequestContext
+from lambda_provider.context import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, TRACE_ID, Caller, RequestContext
 from lambda_provider.wire.credentials import CredentialScope, credential_scope
 from lambda_provider.wire.http import HttpRequest, HttpResponse
 from lambda_provider.wire.parser import MAX_JSON_BODY_BYTES, Parser, ParserCompiler
@@ -30,7 +30,6 @@ from lambda_provider.wire.serializer import INTERNAL_ERROR, Serializer, Serializ
 LOG = logging.getLogger(__name__)
 
 Validate = Callable[[str, Mapping[str, Any]], None]
-TRACE_ID = "X-Amzn-Trace-Id"
 _NO_QUERY: Query = {}
 _UNSIGNED = CredentialScope("", DEFAULT_REGION)
 
@@ -134,7 +133,9 @@ class LambdaWire:
             self._validate(endpoint.operation, arguments)
             call: Awaitable[Any] = endpoint.call(context, arguments)
             response = endpoint.serialize(await call, request_id)
-            if context.trace_header is not None:
+            if context.answer_headers:
+                response.headers += context.answer_headers
+            elif context.trace_header is not None:
                 response.headers.append((TRACE_ID, context.trace_header))
             return response
         except LambdaError as error:

@@ -80,3 +80,16 @@ def test_a_request_to_a_function_url_is_sampled_too(
         connection.close()
     assert _fields(told)["Root"] == _fields(seen)["Root"]
     assert _fields(seen)["Sampled"] == "1"
+
+
+def test_the_caller_gets_the_header_that_the_function_sees(
+    deploy: Callable[..., str], aws_client: Callable[..., Any]
+) -> None:
+    client, name = aws_client("lambda"), deploy(TELLS)
+    answer = client.invoke(FunctionName=name)
+    assert answer["ResponseMetadata"]["HTTPHeaders"]["x-amzn-trace-id"] == json.load(answer["Payload"])
+    streamed = client.invoke_with_response_stream(FunctionName=name)
+    (chunk,) = [event["PayloadChunk"]["Payload"] for event in streamed["EventStream"] if "PayloadChunk" in event]
+    assert streamed["ResponseMetadata"]["HTTPHeaders"]["x-amzn-trace-id"] == json.loads(chunk)
+    accepted = client.invoke(FunctionName=name, InvocationType="Event")
+    assert _fields(accepted["ResponseMetadata"]["HTTPHeaders"]["x-amzn-trace-id"])["Root"]
