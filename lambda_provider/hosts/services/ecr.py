@@ -73,6 +73,9 @@ def _judge_images(models: Any) -> None:
     from moto.core.exceptions import ServiceException
     from moto.ecr.exceptions import ImageAlreadyExistsException, InvalidParameterException, RepositoryNotFoundException
 
+    class Refused(ServiceException):
+        """An error of ECR's model that moto has no class for; one of a module of moto's core it could not serialise."""
+
     def putting(_: Any) -> Any:
         def put_image(
             self: Any,
@@ -96,7 +99,7 @@ def _judge_images(models: Any) -> None:
                 raise InvalidParameterException("image manifest mediatype not provided in manifest or parameter")
             found = f"sha256:{hashlib.sha256(image_manifest.encode()).hexdigest()}"
             if digest is not None and digest != found:
-                raise ServiceException(
+                raise Refused(
                     "ImageDigestDoesNotMatchException",
                     f"The provided image digest '{digest}' does not match the digest of the image manifest: '{found}'.",
                 )
@@ -111,7 +114,7 @@ def _judge_images(models: Any) -> None:
             holder = next((each for each in repository.images if image_tag and image_tag in each.image_tags), None)
             if holder is not None:
                 if _is_fixed(repository, str(image_tag)):
-                    raise ServiceException(
+                    raise Refused(
                         "ImageTagAlreadyExistsException",
                         f"The image tag '{image_tag}' already exists in the '{repository_name}' repository and cannot be "
                         "overwritten because the repository is immutable.",
