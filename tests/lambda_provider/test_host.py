@@ -38,6 +38,10 @@ def test_the_access_key_of_functions_is_their_account() -> None:
     assert issued == FunctionCredentials("111111111111", "test", "test")
 
 
+def test_it_has_no_registry_so_an_image_is_somewhere_else() -> None:
+    assert HostBase({}).find_image("000000000000.dkr.ecr.us-east-1.amazonaws.com/app:v1") is None
+
+
 def test_logs_and_metrics_are_dropped() -> None:
     HostBase({}).put_log_events(log_group="g", log_stream="s", events=[], **PLACE)
     HostBase({}).put_metric_data(namespace="AWS/Lambda", metrics=[], **PLACE)

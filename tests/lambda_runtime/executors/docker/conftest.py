@@ -43,7 +43,7 @@ class FakeClient:
         return self.images[name]
 
     def pull(self, repository: str, tag: str, platform: str, **options: Any) -> list[dict[str, Any]]:
-        name = f"{repository}:{tag}"
+        name = f"{repository}{'@' if tag.startswith('sha256:') else ':'}{tag}"
         self.calls.append(("pull", (name, platform)))
         self.pulling.set()
         self.before_pull()

@@ -100,3 +100,26 @@ async def test_an_address_of_ecr_is_found_by_what_it_was_built_as(
     engine.client.images["team/app:7"] = image()
     uri = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:7"
     assert (await images.find(version(runtime=None, image_uri=uri), info)).id == "sha256:amd64"
+
+
+ADDRESS = f"localhost:4566/123456789012/eu-west-1/team/app@sha256:{'a' * 64}"
+URI = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:7"
+
+
+async def test_an_image_of_the_host_s_registry_is_pulled_by_its_digest_whatever_has_its_tag(
+    engine: Any, images: Images, version: Any, info: Any
+) -> None:
+    engine.client.images[URI] = engine.client.images["team/app:7"] = image() | {"Id": "sha256:other"}
+    engine.client.registry[ADDRESS] = image()
+    found = await images.find(version(runtime=None, image_uri=URI, image_address=ADDRESS), info)
+    assert found.id == "sha256:amd64"
+    assert engine.client.calls == [("pull", (ADDRESS, "linux/amd64"))]
+
+
+async def test_what_cannot_be_pulled_is_called_as_the_user_calls_it(
+    engine: Any, images: Images, version: Any, info: Any
+) -> None:
+    engine.client.pull_error = f"manifest for {ADDRESS} not found: manifest unknown"
+    with pytest.raises(VersionFailed, match=f"Source image {URI} does not exist") as raised:
+        await images.find(version(runtime=None, image_uri=URI, image_address=ADDRESS), info)
+    assert raised.value.code == "InvalidImage"
