@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from lambda_provider.event_sources.calls import Calls
-from lambda_provider.event_sources.source import Surroundings
+from lambda_provider.event_sources.source import EventSource, Surroundings
 from lambda_provider.host import Host, ServiceUnavailable
 from lambda_provider.model.event_source_mapping import EventSourceMapping, MappingSettings
 from lambda_provider.store.positions import Positions
@@ -17,6 +18,8 @@ from lambda_runtime.clock import ManualClock
 from lambda_runtime.types import InvocationResult
 
 from ..fakes import ACCOUNT, REGION, arn, client_error
+
+S = TypeVar("S", bound=EventSource)
 
 QUEUE_ARN = f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue"
 
@@ -242,6 +245,19 @@ class World:
             "payload_limit_bytes": 6 * 1024 * 1024,
         }
         return Surroundings(**{**parts, **changes})
+
+    @asynccontextmanager
+    async def running(self, source: S) -> AsyncIterator[S]:
+        """A source at work. It is stopped in the end, and what it has in flight is done then."""
+        run = asyncio.ensure_future(source.run())
+        await self.rest()
+        try:
+            yield source
+        finally:
+            source.stop()
+            await self.until(run.done)
+            source.close()
+            await run
 
     async def rest(self) -> None:
         """Let everything happen that needs no time to pass."""

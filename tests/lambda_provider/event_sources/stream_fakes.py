@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import zlib
 from collections.abc import AsyncIterator
@@ -181,16 +180,8 @@ class StreamWorld(World):
 
     @asynccontextmanager
     async def polled(self, **settings: Any) -> AsyncIterator[KinesisSource]:
-        source = self.source(stream_mapping(**settings))
-        run = asyncio.ensure_future(source.run())
-        await self.rest()
-        try:
+        async with self.running(self.source(stream_mapping(**settings))) as source:
             yield source
-        finally:
-            source.stop()
-            await self.until(run.done)
-            source.close()
-            run.result()
 
     async def rest(self) -> None:
         """Reads are a few steps of the loop longer than those of a queue."""

@@ -152,16 +152,10 @@ def docdb_mapping(**changes: Any) -> Any:
 
 @asynccontextmanager
 async def watched(world: World, surroundings: Surroundings | None = None, **changes: Any) -> AsyncIterator[Any]:
-    source = DocumentDbSource(docdb_mapping(**changes), surroundings or world.surroundings())
-    run = asyncio.ensure_future(source.run())
-    await world.rest()
-    try:
+    async with world.running(
+        DocumentDbSource(docdb_mapping(**changes), surroundings or world.surroundings())
+    ) as source:
         yield source
-    finally:
-        source.stop()
-        await world.until(run.done)
-        source.close()
-        await run
 
 
 async def test_events_are_aws_s(server: FakeServer) -> None:

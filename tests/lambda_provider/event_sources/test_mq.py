@@ -56,16 +56,8 @@ async def consumed(world: World, *, limit: int | None = None, **changes: Any) ->
     surroundings = world.surroundings()
     if limit is not None:
         surroundings = replace(surroundings, payload_limit_bytes=limit)
-    source = MqSource(mq_mapping(**changes), surroundings)
-    run = asyncio.ensure_future(source.run())
-    await world.rest()
-    try:
+    async with world.running(MqSource(mq_mapping(**changes), surroundings)) as source:
         yield source
-    finally:
-        source.stop()
-        await world.until(run.done)
-        source.close()
-        await run
 
 
 @pytest.fixture

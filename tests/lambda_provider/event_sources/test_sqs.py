@@ -54,16 +54,8 @@ async def polled(
     surroundings = world.surroundings()
     if limit is not None:
         surroundings = replace(surroundings, payload_limit_bytes=limit)
-    source = SqsSource(mapping(source_arn, **settings), surroundings)
-    run = asyncio.ensure_future(source.run())
-    await world.rest()
-    try:
+    async with world.running(SqsSource(mapping(source_arn, **settings), surroundings)) as source:
         yield source
-    finally:
-        source.stop()
-        await world.until(run.done)
-        source.close()
-        await run
 
 
 async def test_messages_that_were_processed_are_deleted() -> None:
