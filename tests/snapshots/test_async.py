@@ -7,9 +7,8 @@ from functools import partial
 
 import pytest
 
-from ..conftest import start_gateway, stop_gateway
-from .harness import targets
-from .harness.plugin import AWS_TARGET, recorded
+from .harness.fast_clock import target_with_clock
+from .harness.plugin import recorded
 from .harness.steps import updated, wait_for_log
 from .harness.transformers import LOG_LINES, masked_member
 
@@ -22,13 +21,7 @@ WITH_ENVIRONMENT = {"Environment": {"Variables": {}}, "Timeout": 30}
 
 @pytest.fixture(scope="module")
 def aws(request):
-    """AWS, or a gateway of our own whose clock of retries runs fast."""
-    if target := request.config.stash.get(AWS_TARGET, None):
-        yield target
-        return
-    gateway = start_gateway(env={"LAMBDA_CLOCK_RATE": str(CLOCK_RATE)})
-    yield targets.gateway(gateway.url)
-    stop_gateway(gateway)
+    yield from target_with_clock(request, CLOCK_RATE)
 
 
 @functions("TestLambdaVersions::test_async_invoke_queue_upon_function_update")

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from ..conftest import start_gateway, stop_gateway
-from .harness import targets
+from .harness.fast_clock import target_with_clock
 from .harness.functions import FUNCTIONS, zipped
-from .harness.plugin import AWS_TARGET, recorded
+from .harness.plugin import recorded
 from .harness.transformers import masked_member, member, value
 
 CLOCK_RATE = 60  # A minute passes in a second.
@@ -34,13 +33,7 @@ ATTRIBUTES = (
 
 @pytest.fixture(scope="module")
 def aws(request):
-    """AWS, or a gateway of our own whose clock of retries runs fast."""
-    if target := request.config.stash.get(AWS_TARGET, None):
-        yield target
-        return
-    gateway = start_gateway(env={"LAMBDA_CLOCK_RATE": str(CLOCK_RATE)})
-    yield targets.gateway(gateway.url)
-    stop_gateway(gateway)
+    yield from target_with_clock(request, CLOCK_RATE)
 
 
 @pytest.fixture

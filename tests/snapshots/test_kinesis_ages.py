@@ -6,9 +6,8 @@ import threading
 
 import pytest
 
-from ..conftest import start_gateway, stop_gateway
-from .harness import targets
-from .harness.plugin import AWS_TARGET, recorded
+from .harness.fast_clock import target_with_clock
+from .harness.plugin import recorded
 from .streams import Surroundings, names
 
 CLOCK_RATE = 20  # A minute passes in three seconds.
@@ -17,13 +16,7 @@ pytestmark = pytest.mark.scenario
 
 @pytest.fixture(scope="module")
 def aws(request):
-    """AWS, or a gateway of our own whose clock of retries runs fast."""
-    if target := request.config.stash.get(AWS_TARGET, None):
-        yield target
-        return
-    gateway = start_gateway(env={"LAMBDA_CLOCK_RATE": str(CLOCK_RATE)})
-    yield targets.gateway(gateway.url)
-    stop_gateway(gateway)
+    yield from target_with_clock(request, CLOCK_RATE)
 
 
 @pytest.fixture
