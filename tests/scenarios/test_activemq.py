@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ..conftest import RunningGateway, short_name, start_gateway, stop_gateway
-from .broker_mappings import Mappings, broker_arn, text
+from ..conftest import RunningGateway, short_name
+from .broker_mappings import Mappings, broker_arn, gateway_that_knows, mappings_of, text
 from .message_brokers import USER, JavaBrokers, why_no_java_brokers
-from .witness import TELLS, Witness
+from .witness import TELLS
 
 pytestmark = [
     pytest.mark.scenario,
@@ -42,23 +42,12 @@ def broker() -> Iterator[JavaBrokers]:
 
 @pytest.fixture(scope="module")
 def gateway(broker: JavaBrokers) -> Iterator[RunningGateway]:
-    endpoints = [
-        f"active={broker.activemq_url}",
-        f"trusted={broker.activemq_tls_url}?cafile={broker.certificate}",
-        f"anybody={broker.activemq_tls_url}?no_verify_ssl=1",
-        f"stranger={broker.activemq_tls_url}",
-    ]
-    running = start_gateway(env={"LAMBDA_MQ_ENDPOINTS": ",".join(endpoints), "LAMBDA_CLOCK_RATE": "10"})
-    yield running
-    stop_gateway(running)
+    yield from gateway_that_knows("active", broker.activemq_url, broker.activemq_tls_url, broker.certificate)
 
 
 @pytest.fixture
 def mappings(gateway: RunningGateway) -> Iterator[Mappings]:
-    with Witness() as witness:
-        made = Mappings(gateway, witness)
-        yield made
-        made.end()
+    yield from mappings_of(gateway)
 
 
 def texts(events: list[dict[str, Any]]) -> list[list[str]]:
@@ -132,7 +121,7 @@ def test_a_disabled_mapping_leaves_messages_to_the_queue(broker: JavaBrokers, ma
     queue = short_name("queue")
     uuid = mappings.connect(ARN, mappings.function(), Queues=[queue], MaximumBatchingWindowInSeconds=300)
     broker.send(queue, ["kept"])
-    mappings.enable(uuid, False)
+    mappings.update(uuid, Enabled=False)
     assert [bytes(each.body) for each in broker.receive(queue, 1)] == [b"kept"]
     assert mappings.witness.heard == []
 
@@ -143,7 +132,7 @@ def test_messages_that_a_filter_drops_leave_the_queue(broker: JavaBrokers, mappi
     criteria = {"Filters": [{"Pattern": '{"data": [{"prefix": "keep"}]}'}]}
     uuid = mappings.connect(ARN, mappings.function(), Queues=[queue], FilterCriteria=criteria)
     assert texts(mappings.events(1)) == [["keep me"]]
-    mappings.enable(uuid, False)
+    mappings.update(uuid, Enabled=False)
     broker.send(queue, ["last"])
     assert [bytes(each.body) for each in broker.receive(queue, 1)] == [b"last"]
 

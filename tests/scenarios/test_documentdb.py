@@ -46,9 +46,8 @@ def start(server: JavaBrokers, state: Path) -> Callable[[], Any]:
 
 @pytest.fixture
 def mappings(start: Callable[[], Any]) -> Iterator[Mappings]:
-    gateway = start()
     with Witness() as witness:
-        made = Mappings(gateway, witness)
+        made = Mappings(start(), witness)
         yield made
         made.end()
     stop_gateway(made.gateway)
@@ -140,9 +139,9 @@ def test_disabling_keeps_the_position(mappings: Mappings, orders: Any) -> None:
     uuid = connect(mappings, mappings.function(), orders)
     mappings.events(1)
     mappings.until(uuid, lambda mapping: mapping["LastProcessingResult"] == "OK")
-    mappings.enable(uuid, False)
+    mappings.update(uuid, Enabled=False)
     orders.insert_one({"n": 1})
-    mappings.enable(uuid, True)
+    mappings.update(uuid, Enabled=True)
     assert numbers(mappings.events(2)) == [[0], [1]]
 
 

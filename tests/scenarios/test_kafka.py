@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,13 @@ import pytest
 
 from tests.lambda_provider.event_sources.schema_registry import SchemaRegistry, marked
 
-from ..conftest import client_for, short_name, start_gateway, stop_gateway, zip_of
-from .conftest import Functions
+from ..conftest import client_for, short_name, start_gateway, stop_gateway
 from .kafka_broker import PASSWORD, USER, Broker, why_not
-from .witness import PATIENCE_S, TELLS, Witness
+from .source_mappings import SourceMappings, until
+from .witness import TELLS, Witness
 
 pytestmark = [pytest.mark.scenario, pytest.mark.skipif(why_not() is not None, reason=why_not() or "")]
 
-TELLS_EVENT = (
-    TELLS
-    + """
-import json, os
-def handler(event, context):
-    tell(int(os.environ["PORT"]), json.dumps(event))
-"""
-)
 FAILS_ON_BAD = (
     TELLS
     + """
@@ -62,28 +53,10 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     running.stop()
 
 
-class Mappings:
-    """Functions and mappings of a gateway; what was made goes when the test ends."""
-
+class Mappings(SourceMappings):
     def __init__(self, client: Callable[..., Any], broker: Broker, witness: Witness) -> None:
-        self.client, self.broker, self.witness = client, broker, witness
-        self.lambda_ = client("lambda")
-        self.uuids: list[str] = []
-        self.functions: list[str] = []
-
-    def function(self, source: str = TELLS_EVENT) -> str:
-        name = Functions(self.lambda_, zip_of).create(
-            short_name(), source, Environment={"Variables": {"PORT": str(self.witness.port)}}, Timeout=30
-        )
-        self.functions.append(name)
-        return name
-
-    def secret(self, **content: str) -> str:
-        """The ARN of a secret."""
-        answer = self.client("secretsmanager").create_secret(
-            Name=short_name("secret"), SecretString=json.dumps(content)
-        )
-        return str(answer["ARN"])
+        super().__init__(client, witness)
+        self.broker = broker
 
     def connect(
         self,
@@ -99,30 +72,13 @@ class Mappings:
             {"Type": "VPC_SUBNET", "URI": "subnet:subnet-1"},
             {"Type": "VPC_SECURITY_GROUP", "URI": "security_group:sg-1"},
         ]
-        answer = self.lambda_.create_event_source_mapping(
-            FunctionName=function,
+        return self.make(
+            function,
             Topics=[topic],
             SelfManagedEventSource={"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": [servers or self.broker.plain]}},
             SourceAccessConfigurations=access or network,
             **{"StartingPosition": "TRIM_HORIZON", **parameters},
         )
-        self.uuids.append(answer["UUID"])
-        self.get(answer["UUID"])
-        return self.uuids[-1]
-
-    def get(self, uuid: str) -> dict[str, Any]:
-        return dict(self.lambda_.get_event_source_mapping(UUID=uuid))
-
-    def until(self, uuid: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The mapping, once a condition holds of it."""
-        return dict(until(lambda: self.get(uuid), condition))
-
-    def end(self) -> None:
-        for uuid in self.uuids:
-            self.until(uuid, lambda mapping: mapping["State"] in ("Enabled", "Disabled"))
-            self.lambda_.delete_event_source_mapping(UUID=uuid)
-        for name in self.functions:
-            self.lambda_.delete_function(FunctionName=name)
 
 
 @pytest.fixture
@@ -131,15 +87,6 @@ def mappings(aws_client: Callable[..., Any], broker: Broker) -> Iterator[Mapping
         found = Mappings(aws_client, broker, witness)
         yield found
         found.end()
-
-
-def until(look: Callable[[], Any], condition: Callable[[Any], bool]) -> Any:
-    """What is seen once a condition holds of it. The API has nothing to wait on, so it is looked at again and again."""
-    over = time.monotonic() + PATIENCE_S
-    while not condition(found := look()):
-        assert time.monotonic() < over, found
-        time.sleep(0.1)
-    return found
 
 
 def values_of(events: list[str]) -> list[str]:
@@ -209,11 +156,10 @@ def test_positions_are_committed_when_a_batch_is_processed(broker: Broker, mappi
     broker.send(topic, ["a", "b", "c"])
     mappings.witness.until(lambda heard: len(values_of(heard)) == 3)
 
-    mappings.lambda_.update_event_source_mapping(UUID=uuid, Enabled=False)
-    mappings.until(uuid, lambda mapping: mapping["State"] == "Disabled")
+    mappings.update(uuid, Enabled=False)
     # What comes while nobody polls is there for the next instance, which begins when the first has left the group.
     broker.send(topic, ["d"])
-    mappings.lambda_.update_event_source_mapping(UUID=uuid, Enabled=True)
+    mappings.update(uuid, Enabled=True)
 
     assert values_of(mappings.witness.until(lambda heard: len(values_of(heard)) >= 4)) == ["a", "b", "c", "d"]
     broker.until_position(group, topic, 4)
@@ -403,37 +349,22 @@ def test_a_topic_that_is_made_later_is_read(broker: Broker, mappings: Mappings) 
     mappings.until(uuid, lambda mapping: mapping["StateTransitionReason"] == "USER_INITIATED")
 
 
-def test_msk_clusters_are_where_the_setting_says(
-    broker: Broker, own_gateway: Callable[..., Any], functions_of: Callable[..., Functions]
-) -> None:
+def test_msk_clusters_are_where_the_setting_says(broker: Broker, own_gateway: Callable[..., Any]) -> None:
     gateway = own_gateway(LAMBDA_MSK_ENDPOINTS=f"orders=kafka://{broker.plain}")
     topic = broker.topic(short_name("topic"))
     broker.send(topic, ["a"])
+    source = {"Topics": [topic], "StartingPosition": "TRIM_HORIZON"}
+    cluster = "arn:aws:kafka:us-east-1:000000000000:cluster/{}/6d1e0b4c-aaaa-bbbb-cccc-1234567890ab-1"
     with Witness() as witness:
-        functions = functions_of(gateway)
-        variables = {"Variables": {"PORT": str(witness.port)}}
-        function = functions.create(short_name(), TELLS_EVENT, Environment=variables)
-        cluster = "arn:aws:kafka:us-east-1:000000000000:cluster/{}/6d1e0b4c-aaaa-bbbb-cccc-1234567890ab-1"
-        functions.client.create_event_source_mapping(
-            FunctionName=function,
-            EventSourceArn=cluster.format("orders"),
-            Topics=[topic],
-            StartingPosition="TRIM_HORIZON",
-        )
-        [event] = witness.until(len)
-        assert json.loads(event)["eventSource"] == "aws:kafka"
-        assert json.loads(event)["eventSourceArn"] == cluster.format("orders")
-        other = functions.client.create_event_source_mapping(
-            FunctionName=function,
-            EventSourceArn=cluster.format("bills"),
-            Topics=[topic],
-            StartingPosition="TRIM_HORIZON",
-        )
-        reason = until(
-            lambda: functions.client.get_event_source_mapping(UUID=other["UUID"])["StateTransitionReason"],
-            lambda reason: reason != "USER_INITIATED",
-        )
-        assert "LAMBDA_MSK_ENDPOINTS" in reason
+        mappings = SourceMappings(lambda service: client_for(gateway.url, service), witness)
+        function = mappings.function()
+        mappings.make(function, EventSourceArn=cluster.format("orders"), **source)
+        [event] = mappings.events(1)
+        assert event["eventSource"] == "aws:kafka"
+        assert event["eventSourceArn"] == cluster.format("orders")
+        other = mappings.make(function, EventSourceArn=cluster.format("bills"), **source)
+        found = mappings.until(other, lambda mapping: mapping["StateTransitionReason"] != "USER_INITIATED")
+        assert "LAMBDA_MSK_ENDPOINTS" in found["StateTransitionReason"]
 
 
 def test_a_killed_gateway_goes_on_where_it_was(broker: Broker, tmp_path: Path) -> None:

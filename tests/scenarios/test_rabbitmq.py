@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ..conftest import RunningGateway, short_name, start_gateway, stop_gateway
-from .broker_mappings import Mappings, broker_arn, text, until
+from ..conftest import RunningGateway, short_name
+from .broker_mappings import Mappings, broker_arn, gateway_that_knows, mappings_of, text
 from .message_brokers import PASSWORD, USER, RabbitMq, why_no_rabbitmq
-from .witness import Witness
+from .source_mappings import until
 
 pytestmark = [pytest.mark.scenario, pytest.mark.skipif(why_no_rabbitmq() is not None, reason=why_no_rabbitmq() or "")]
 
@@ -28,23 +28,12 @@ def broker() -> Iterator[RabbitMq]:
 
 @pytest.fixture(scope="module")
 def gateway(broker: RabbitMq) -> Iterator[RunningGateway]:
-    endpoints = [
-        f"rabbit={broker.url}",
-        f"trusted={broker.tls_url}?cafile={broker.certificate}",
-        f"anybody={broker.tls_url}?no_verify_ssl=1",
-        f"stranger={broker.tls_url}",
-    ]
-    running = start_gateway(env={"LAMBDA_MQ_ENDPOINTS": ",".join(endpoints), "LAMBDA_CLOCK_RATE": "10"})
-    yield running
-    stop_gateway(running)
+    yield from gateway_that_knows("rabbit", broker.url, broker.tls_url, broker.certificate)
 
 
 @pytest.fixture
 def mappings(gateway: RunningGateway) -> Iterator[Mappings]:
-    with Witness() as witness:
-        made = Mappings(gateway, witness)
-        yield made
-        made.end()
+    yield from mappings_of(gateway)
 
 
 @pytest.fixture
@@ -150,7 +139,7 @@ def test_a_disabled_mapping_leaves_messages_to_the_queue(broker: RabbitMq, mappi
     uuid = mappings.connect(ARN, mappings.function(), Queues=[queue], MaximumBatchingWindowInSeconds=300)
     broker.send(queue, ["kept"])
     until(lambda: broker.waiting(queue), lambda count: count == 0)
-    mappings.enable(uuid, False)
+    mappings.update(uuid, Enabled=False)
     until(lambda: broker.waiting(queue), lambda count: count == 1)
     assert mappings.witness.heard == []
     mappings.lambda_.update_event_source_mapping(UUID=uuid, Enabled=True, MaximumBatchingWindowInSeconds=1)

@@ -7,12 +7,14 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..conftest import client_for, short_name, start_gateway, stop_gateway, zip_of
+from ..conftest import client_for, short_name, start_gateway, stop_gateway
+from .source_mappings import SourceMappings
 from .witness import TELLS, Witness
 
 pytestmark = pytest.mark.scenario
@@ -59,16 +61,16 @@ def handler(event, context):
 )
 
 
-class Streams:
-    """Streams, tables and mappings of a gateway; what was made goes when the test ends."""
+class Streams(SourceMappings):
+    """Streams and tables, and mappings of them."""
 
-    def __init__(self, client: Callable[..., Any]) -> None:
-        self.kinesis, self.lambda_, self.dynamodb = client("kinesis"), client("lambda"), client("dynamodb")
+    def __init__(self, client: Callable[..., Any], witness: Witness) -> None:
+        super().__init__(client, witness)
+        self.kinesis, self.dynamodb = client("kinesis"), client("dynamodb")
         self.names: list[str] = []
         self.tables: list[str] = []
-        self.mappings: list[str] = []
 
-    def make(self, shards: int = 1, name: str | None = None) -> str:
+    def stream(self, shards: int = 1, name: str | None = None) -> str:
         """A stream's name."""
         self.names.append(name or short_name("stream"))
         self.kinesis.create_stream(StreamName=self.names[-1], ShardCount=shards)
@@ -93,16 +95,7 @@ class Streams:
 
     def connect(self, arn: str, function: str, **parameters: Any) -> str:
         """A mapping's UUID, once it is enabled."""
-        parameters.setdefault("StartingPosition", "LATEST")
-        make = self.lambda_.create_event_source_mapping
-        self.mappings.append(make(FunctionName=function, EventSourceArn=arn, **parameters)["UUID"])
-        self.lambda_.get_event_source_mapping(UUID=self.mappings[-1])
-        return self.mappings[-1]
-
-    def update(self, mapping: str, **parameters: Any) -> None:
-        """Change a mapping; returns when that is done."""
-        self.lambda_.update_event_source_mapping(UUID=mapping, **parameters)
-        self.lambda_.get_event_source_mapping(UUID=mapping)
+        return self.make(function, EventSourceArn=arn, **{"StartingPosition": "LATEST", **parameters})
 
     def put(self, name: str, key: str, data: str) -> None:
         self.kinesis.put_record(StreamName=name, PartitionKey=key, Data=data)
@@ -111,10 +104,8 @@ class Streams:
         shards = self.kinesis.list_shards(StreamName=name)["Shards"]
         return [each for each in shards if "EndingSequenceNumber" not in each["SequenceNumberRange"]]
 
-    def clean(self) -> None:
-        for mapping in self.mappings:
-            self.lambda_.get_event_source_mapping(UUID=mapping)
-            self.lambda_.delete_event_source_mapping(UUID=mapping)
+    def end(self) -> None:
+        super().end()
         for name in self.kinesis.list_streams()["StreamNames"]:
             if name in self.names:
                 self.kinesis.delete_stream(StreamName=name)
@@ -124,25 +115,10 @@ class Streams:
 
 @pytest.fixture
 def streams(aws_client: Any) -> Iterator[Streams]:
-    made = Streams(aws_client)
-    yield made
-    made.clean()
-
-
-@pytest.fixture
-def witness() -> Iterator[Witness]:
-    with Witness() as opened:
-        yield opened
-
-
-def told(witness: Witness, deploy: Any, source: str = TELLS_DATA, **parameters: Any) -> str:
-    """A function that tells the witness."""
-    return str(deploy(source, Environment={"Variables": {"PORT": str(witness.port)}}, **parameters))
-
-
-def heard(witness: Witness, count: int) -> list[str]:
-    """What the function told, once it told so much."""
-    return witness.until(lambda lines: len(lines) >= count)
+    with Witness() as witness:
+        made = Streams(aws_client, witness)
+        yield made
+        made.end()
 
 
 def in_order(lines: list[str], keys: str, count: int) -> None:
@@ -155,11 +131,9 @@ def in_order(lines: list[str], keys: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("factor", [1, 10])
-def test_keys_keep_their_order_while_shards_split_and_merge(
-    deploy: Any, streams: Streams, witness: Witness, factor: int
-) -> None:
-    name, keys = streams.make(2), "abcdefgh"
-    streams.connect(streams.arn(name), told(witness, deploy), BatchSize=7, ParallelizationFactor=factor)
+def test_keys_keep_their_order_while_shards_split_and_merge(streams: Streams, factor: int) -> None:
+    name, keys = streams.stream(2), "abcdefgh"
+    streams.connect(streams.arn(name), streams.function(TELLS_DATA), BatchSize=7, ParallelizationFactor=factor)
     for number in range(12):
         for key in keys:
             streams.put(name, key, f"{key} {number}")
@@ -167,13 +141,13 @@ def test_keys_keep_their_order_while_shards_split_and_merge(
             streams.kinesis.update_shard_count(
                 StreamName=name, TargetShardCount=4 if number == 3 else 2, ScalingType="UNIFORM_SCALING"
             )
-    in_order(heard(witness, 12 * len(keys)), keys, 12)
+    in_order(streams.heard(12 * len(keys)), keys, 12)
     assert len(streams.open_shards(name)) == 2
 
 
-def test_nothing_is_lost_while_a_mapping_changes(deploy: Any, streams: Streams, witness: Witness) -> None:
-    name = streams.make()
-    mapping = streams.connect(streams.arn(name), told(witness, deploy), BatchSize=1)
+def test_nothing_is_lost_while_a_mapping_changes(streams: Streams) -> None:
+    name = streams.stream()
+    mapping = streams.connect(streams.arn(name), streams.function(TELLS_DATA), BatchSize=1)
     changes: list[dict[str, Any]] = [
         {"BatchSize": 3},
         {"ParallelizationFactor": 4},
@@ -185,45 +159,45 @@ def test_nothing_is_lost_while_a_mapping_changes(deploy: Any, streams: Streams, 
         streams.put(name, "a", f"a {number}")
         if number % 4 == 2:
             streams.update(mapping, **changes[number // 4])
-    in_order(heard(witness, 20), "a", 20)
+    in_order(streams.heard(20), "a", 20)
 
 
-def test_a_slow_key_holds_nobody_up(deploy: Any, streams: Streams, witness: Witness) -> None:
+def test_a_slow_key_holds_nobody_up(streams: Streams) -> None:
     source = TELLS_DATA.replace(
         "    for record", "    import time\n    time.sleep(1.5 * ('c2xvdw' in str(event)))\n    for record"
     )
-    name = streams.make()
-    arn, function = streams.arn(name), told(witness, deploy, source)
+    name = streams.stream()
+    arn, function = streams.arn(name), streams.function(source)
     streams.connect(arn, function, ParallelizationFactor=10)
     streams.put(name, "slow", "slow")
     for number in range(10):
         streams.put(name, f"key {number}", f"{number}")
-    lines = heard(witness, 11)
+    lines = streams.heard(11)
     assert lines[-1] == "slow" or lines.index("slow") > 6
 
 
-def test_a_stream_that_was_made_anew_is_read_again(deploy: Any, streams: Streams, witness: Witness) -> None:
-    name = streams.make()
-    mapping = streams.connect(streams.arn(name), told(witness, deploy), StartingPosition="TRIM_HORIZON")
+def test_a_stream_that_was_made_anew_is_read_again(streams: Streams) -> None:
+    name = streams.stream()
+    mapping = streams.connect(streams.arn(name), streams.function(TELLS_DATA), StartingPosition="TRIM_HORIZON")
     streams.put(name, "a", "first")
-    assert heard(witness, 1) == ["first"]
+    assert streams.heard(1) == ["first"]
     streams.kinesis.delete_stream(StreamName=name)
-    streams.make(name=name)
+    streams.stream(name=name)
     streams.put(name, "a", "second")
-    assert heard(witness, 2) == ["first", "second"]
+    assert streams.heard(2) == ["first", "second"]
     assert streams.lambda_.get_event_source_mapping(UUID=mapping)["State"] == "Enabled"
 
 
-def test_a_consumer_of_enhanced_fan_out_is_a_source(deploy: Any, streams: Streams, witness: Witness) -> None:
-    name = streams.make()
+def test_a_consumer_of_enhanced_fan_out_is_a_source(streams: Streams) -> None:
+    name = streams.stream()
     consumer = streams.kinesis.register_stream_consumer(StreamARN=streams.arn(name), ConsumerName="fan")["Consumer"]
-    streams.connect(consumer["ConsumerARN"], told(witness, deploy))
+    streams.connect(consumer["ConsumerARN"], streams.function(TELLS_DATA))
     streams.put(name, "a", "hello")
-    assert heard(witness, 1) == ["hello"]
+    assert streams.heard(1) == ["hello"]
 
 
-def test_an_alias_decides_which_version_runs(deploy: Any, streams: Streams, witness: Witness) -> None:
-    name, function = streams.make(), told(witness, deploy, TELLS_VERSION)
+def test_an_alias_decides_which_version_runs(streams: Streams) -> None:
+    name, function = streams.stream(), streams.function(TELLS_VERSION)
     for description in ("one", "two"):
         streams.lambda_.update_function_configuration(FunctionName=function, Description=description)
         streams.lambda_.get_waiter("function_updated_v2").wait(FunctionName=function)
@@ -231,27 +205,30 @@ def test_an_alias_decides_which_version_runs(deploy: Any, streams: Streams, witn
     streams.lambda_.create_alias(FunctionName=function, Name="live", FunctionVersion="1")
     streams.connect(streams.arn(name), f"{function}:live")
     streams.put(name, "a", "hello")
-    assert heard(witness, 1) == ["version 1"]
+    assert streams.heard(1) == ["version 1"]
     streams.lambda_.update_alias(FunctionName=function, Name="live", FunctionVersion="2")
     streams.put(name, "a", "hello")
-    assert heard(witness, 2) == ["version 1", "version 2"]
+    assert streams.heard(2) == ["version 1", "version 2"]
 
 
-def test_a_window_sums_up_what_came_in_it(deploy: Any, streams: Streams, witness: Witness) -> None:
-    name = streams.make()
-    streams.connect(streams.arn(name), told(witness, deploy, SUMS), TumblingWindowInSeconds=1, BatchSize=2)
+def test_a_window_sums_up_what_came_in_it(streams: Streams) -> None:
+    name = streams.stream()
+    streams.connect(streams.arn(name), streams.function(SUMS), TumblingWindowInSeconds=1, BatchSize=2)
     for number in range(1, 6):
         streams.put(name, "a", str(number))
-    lines = [json.loads(line) for line in witness.until(lambda lines: sum(json.loads(each)[0] for each in lines) >= 15)]
+    lines = [
+        json.loads(line)
+        for line in streams.witness.until(lambda lines: sum(json.loads(each)[0] for each in lines) >= 15)
+    ]
     assert sum(total for total, _ in lines) == 15
     for _, window in lines:
         start, end = (datetime.fromisoformat(window[side]) for side in ("start", "end"))
         assert end - start == timedelta(seconds=1)
 
 
-def test_changes_of_an_item_come_in_their_order(deploy: Any, streams: Streams, witness: Witness) -> None:
+def test_changes_of_an_item_come_in_their_order(streams: Streams) -> None:
     table, arn = streams.table()
-    streams.connect(arn, told(witness, deploy, TELLS_CHANGES), ParallelizationFactor=10, BatchSize=3)
+    streams.connect(arn, streams.function(TELLS_CHANGES), ParallelizationFactor=10, BatchSize=3)
     dynamodb, items = streams.dynamodb, "abcd"
     for number in range(5):
         for item in items:
@@ -264,7 +241,7 @@ def test_changes_of_an_item_come_in_their_order(deploy: Any, streams: Streams, w
             )
     for item in items:
         dynamodb.delete_item(TableName=table, Key={"id": {"S": item}})
-    lines = heard(witness, 6 * len(items))
+    lines = streams.heard(6 * len(items))
     for item in items:
         of_item = [line.split() for line in lines if line.split()[1] == item]
         assert of_item == [
@@ -274,9 +251,9 @@ def test_changes_of_an_item_come_in_their_order(deploy: Any, streams: Streams, w
         ]
 
 
-def test_writes_go_on_when_a_stream_is_disabled(deploy: Any, streams: Streams, witness: Witness) -> None:
+def test_writes_go_on_when_a_stream_is_disabled(streams: Streams) -> None:
     table, arn = streams.table()
-    streams.connect(arn, told(witness, deploy, TELLS_CHANGES))
+    streams.connect(arn, streams.function(TELLS_CHANGES))
     streams.dynamodb.put_item(TableName=table, Item={"id": {"S": "a"}})
     streams.dynamodb.update_table(TableName=table, StreamSpecification={"StreamEnabled": False})
     streams.dynamodb.put_item(TableName=table, Item={"id": {"S": "b"}})
@@ -284,15 +261,13 @@ def test_writes_go_on_when_a_stream_is_disabled(deploy: Any, streams: Streams, w
     streams.dynamodb.update_table(TableName=table, StreamSpecification=specification)
     other = streams.dynamodb.describe_table(TableName=table)["Table"]["LatestStreamArn"]
     assert other != arn
-    streams.connect(other, told(witness, deploy, TELLS_CHANGES))
+    streams.connect(other, streams.function(TELLS_CHANGES))
     streams.dynamodb.put_item(TableName=table, Item={"id": {"S": "c"}})
-    assert sorted(heard(witness, 2)) == ["INSERT a -", "INSERT c -"]
+    assert sorted(streams.heard(2)) == ["INSERT a -", "INSERT c -"]
 
 
-def test_metrics_of_a_mapping_and_its_function(
-    deploy: Any, streams: Streams, witness: Witness, aws_client: Any
-) -> None:
-    name, function = streams.make(), told(witness, deploy)
+def test_metrics_of_a_mapping_and_its_function(streams: Streams, aws_client: Any) -> None:
+    name, function = streams.stream(), streams.function(TELLS_DATA)
     mapping = streams.connect(
         streams.arn(name),
         function,
@@ -301,7 +276,7 @@ def test_metrics_of_a_mapping_and_its_function(
     )
     streams.put(name, "dropped", "dropped")
     streams.put(name, "kept", "kept")
-    assert heard(witness, 1) == ["kept"]
+    assert streams.heard(1) == ["kept"]
     now, pause = datetime.now(UTC), threading.Event()
 
     def samples(metric: str, **dimension: str) -> float:
@@ -326,29 +301,18 @@ def test_metrics_of_a_mapping_and_its_function(
     raise AssertionError(found)
 
 
-def test_mappings_go_on_after_a_restart(tmp_path: Path, witness: Witness) -> None:
+def test_mappings_go_on_after_a_restart(tmp_path: Path) -> None:
     arguments = ("--state-dir", str(tmp_path / "state"))
     name = short_name("stream")
-    for number in range(2):
-        running = start_gateway(*arguments)
-        try:
-            client, kinesis = client_for(running.url, "lambda"), client_for(running.url, "kinesis")
-            kinesis.create_stream(StreamName=name, ShardCount=1)
-            if number == 0:
-                summary = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
-                client.create_function(
-                    FunctionName="f",
-                    Runtime="python3.12",
-                    Handler="index.handler",
-                    Role="arn:aws:iam::000000000000:role/r",
-                    Code={"ZipFile": zip_of({"index.py": TELLS_DATA})},
-                    Environment={"Variables": {"PORT": str(witness.port)}},
-                )
-                client.get_waiter("function_active_v2").wait(FunctionName="f")
-                client.create_event_source_mapping(
-                    FunctionName="f", EventSourceArn=summary["StreamARN"], StartingPosition="LATEST"
-                )
-            kinesis.put_record(StreamName=name, PartitionKey="a", Data=str(number))
-            assert heard(witness, number + 1) == ["0", "1"][: number + 1]
-        finally:
-            stop_gateway(running)
+    with Witness() as witness:
+        for number in range(2):
+            running = start_gateway(*arguments)
+            try:
+                streams = Streams(partial(client_for, running.url), witness)
+                streams.stream(name=name)
+                if number == 0:
+                    streams.connect(streams.arn(name), streams.function(TELLS_DATA))
+                streams.put(name, "a", str(number))
+                assert streams.heard(number + 1) == ["0", "1"][: number + 1]
+            finally:
+                stop_gateway(running)
