@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from lambda_runtime.settings import Settings, count, milliseconds, switch, values_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,47 +43,22 @@ class ProviderConfig:
 
         Raises ValueError that names the setting when a value cannot be used.
         """
-        values: dict[str, Any] = {}
-        for name, (attribute, convert) in _SETTINGS.items():
-            if (text := settings.get(name)) not in (None, ""):
-                try:
-                    values[attribute] = convert(str(text))
-                except ValueError as error:
-                    raise ValueError(f"setting {name}={text!r}: {error}") from None
-        return cls(**values)
+        return cls(**values_of(settings, _SETTINGS))
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError("must be a whole number of at least 0")
-    return number
-
-
-def _milliseconds(text: str) -> float:
-    return _count(text) / 1000
-
-
-def _switch(text: str) -> bool:
-    known = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
-    if text.lower() not in known:
-        raise ValueError("must be one of 1, true, on, 0, false, off")
-    return known[text.lower()]
-
-
-_SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    "LAMBDA_LIMITS_CONCURRENT_EXECUTIONS": ("concurrent_executions", _count),
-    "LAMBDA_LIMITS_MINIMUM_UNRESERVED_CONCURRENCY": ("minimum_unreserved_concurrency", _count),
-    "LAMBDA_LIMITS_TOTAL_CODE_SIZE": ("total_code_size", _count),
-    "LAMBDA_LIMITS_CODE_SIZE_ZIPPED": ("code_size_zipped", _count),
-    "LAMBDA_LIMITS_CODE_SIZE_UNZIPPED": ("code_size_unzipped", _count),
-    "LAMBDA_LIMITS_CODE_FILES": ("code_files", _count),
-    "LAMBDA_LIMITS_CREATE_FUNCTION_REQUEST_SIZE": ("create_function_request_size", _count),
-    "LAMBDA_LIMITS_MAX_FUNCTION_ENVVAR_SIZE_BYTES": ("environment_size", _count),
-    "LAMBDA_LIMITS_MAX_FUNCTION_PAYLOAD_SIZE_BYTES": ("payload_size", _count),
-    "LAMBDA_LIMITS_MAX_EVENT_PAYLOAD_SIZE_BYTES": ("event_payload_size", _count),
-    "LAMBDA_LIMITS_EVENT_SOURCE_MAPPING_FILTERS": ("event_source_mapping_filters", _count),
-    "LAMBDA_SETTLE_MS": ("settle_s", _milliseconds),
-    "LAMBDA_ENFORCE_PERMISSIONS": ("enforce_permissions", _switch),
+_SETTINGS: Settings = {
+    "LAMBDA_LIMITS_CONCURRENT_EXECUTIONS": ("concurrent_executions", count),
+    "LAMBDA_LIMITS_MINIMUM_UNRESERVED_CONCURRENCY": ("minimum_unreserved_concurrency", count),
+    "LAMBDA_LIMITS_TOTAL_CODE_SIZE": ("total_code_size", count),
+    "LAMBDA_LIMITS_CODE_SIZE_ZIPPED": ("code_size_zipped", count),
+    "LAMBDA_LIMITS_CODE_SIZE_UNZIPPED": ("code_size_unzipped", count),
+    "LAMBDA_LIMITS_CODE_FILES": ("code_files", count),
+    "LAMBDA_LIMITS_CREATE_FUNCTION_REQUEST_SIZE": ("create_function_request_size", count),
+    "LAMBDA_LIMITS_MAX_FUNCTION_ENVVAR_SIZE_BYTES": ("environment_size", count),
+    "LAMBDA_LIMITS_MAX_FUNCTION_PAYLOAD_SIZE_BYTES": ("payload_size", count),
+    "LAMBDA_LIMITS_MAX_EVENT_PAYLOAD_SIZE_BYTES": ("event_payload_size", count),
+    "LAMBDA_LIMITS_EVENT_SOURCE_MAPPING_FILTERS": ("event_source_mapping_filters", count),
+    "LAMBDA_SETTLE_MS": ("settle_s", milliseconds),
+    "LAMBDA_ENFORCE_PERMISSIONS": ("enforce_permissions", switch),
     "LAMBDA_HOT_RELOAD_BUCKET": ("hot_reload_bucket", str),
 }

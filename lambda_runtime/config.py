@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from lambda_runtime.settings import Settings, count, milliseconds, one_of, positive, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,62 +58,27 @@ class RuntimeConfig:
         return self.endpoint_url() if callable(self.endpoint_url) else self.endpoint_url
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, str], **overrides: object) -> RuntimeConfig:
+    def from_settings(cls, settings: Mapping[str, str], **overrides: Any) -> RuntimeConfig:
         """Read the `LAMBDA_*` names from a host's settings.
 
         Raises ValueError that names the setting when a value cannot be used.
         """
-        values: dict[str, object] = {"settings": dict(settings)}
-        for name, (attribute, convert) in _SETTINGS.items():
-            if (text := settings.get(name)) not in (None, ""):
-                try:
-                    values[attribute] = convert(text)
-                except ValueError as error:
-                    raise ValueError(f"setting {name}={text!r}: {error}") from None
-        values.update(overrides)
-        return cls(**values)  # type: ignore[arg-type]
+        return cls(**{"settings": dict(settings), **values_of(settings, _SETTINGS), **overrides})
 
 
-def _positive(text: str) -> float:
-    number = float(text)
-    if not number > 0:
-        raise ValueError("must be a number above 0")
-    return number
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError("must be a whole number of at least 0")
-    return number
-
-
-def _milliseconds(text: str) -> float:
-    return _count(text) / 1000
-
-
-def _one_of(*words: str):  # type: ignore[no-untyped-def]
-    def convert(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return text
-
-    return convert
-
-
-_SETTINGS = {
-    "LAMBDA_KEEPALIVE_S": ("idle_timeout_s", _positive),
-    "LAMBDA_INIT_TIMEOUT_S": ("init_timeout_s", _positive),
-    "LAMBDA_SETTLE_MS": ("provisioning_delay_s", _milliseconds),
-    "LAMBDA_LIMITS_CONCURRENT_EXECUTIONS": ("concurrency_limit", _count),
-    "LAMBDA_LIMITS_CONCURRENCY_SCALING_RATE": ("scaling_rate", _count),
-    "LAMBDA_LIMITS_REQUESTS_PER_CONCURRENCY": ("requests_per_concurrency", _count),
-    "LAMBDA_LIMITS_TENANT_ENVIRONMENTS": ("tenant_environments", _count),
-    "LAMBDA_LIMITS_MAX_FUNCTION_STREAMED_RESPONSE_SIZE_BYTES": ("max_streamed_response_bytes", _count),
+_SETTINGS: Settings = {
+    "LAMBDA_KEEPALIVE_S": ("idle_timeout_s", positive),
+    "LAMBDA_INIT_TIMEOUT_S": ("init_timeout_s", positive),
+    "LAMBDA_SETTLE_MS": ("provisioning_delay_s", milliseconds),
+    "LAMBDA_LIMITS_CONCURRENT_EXECUTIONS": ("concurrency_limit", count),
+    "LAMBDA_LIMITS_CONCURRENCY_SCALING_RATE": ("scaling_rate", count),
+    "LAMBDA_LIMITS_REQUESTS_PER_CONCURRENCY": ("requests_per_concurrency", count),
+    "LAMBDA_LIMITS_TENANT_ENVIRONMENTS": ("tenant_environments", count),
+    "LAMBDA_LIMITS_MAX_FUNCTION_STREAMED_RESPONSE_SIZE_BYTES": ("max_streamed_response_bytes", count),
     "LAMBDA_CACHE_DIR": ("cache_dir", Path),
-    "LAMBDA_RUNTIME_MISMATCH": ("runtime_mismatch", _one_of("warn", "error")),
-    "LAMBDA_CLOCK_RATE": ("clock_rate", _positive),
+    "LAMBDA_RUNTIME_MISMATCH": ("runtime_mismatch", one_of("warn", "error")),
+    "LAMBDA_CLOCK_RATE": ("clock_rate", positive),
     "LAMBDA_CGROUP": ("cgroup", Path),
-    "LAMBDA_FREEZE_MS": ("freeze_after_s", _milliseconds),
-    "LAMBDA_ISOLATION": ("isolation", _one_of("auto", "none")),
+    "LAMBDA_FREEZE_MS": ("freeze_after_s", milliseconds),
+    "LAMBDA_ISOLATION": ("isolation", one_of("auto", "none")),
 }
