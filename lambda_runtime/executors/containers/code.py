@@ -26,7 +26,7 @@ class Code:
     """As in `PreparedVersion`."""
 
     @classmethod
-    async def taken(cls, version: FunctionVersion, cache: CodeCache) -> Code:
+    async def unpacked(cls, version: FunctionVersion, cache: CodeCache) -> Code:
         """Unpack what is not there yet, and count a user of it. Raises VersionFailed; nothing is counted then."""
         code, content = None, None
         if version.code_folder is not None:

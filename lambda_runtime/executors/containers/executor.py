@@ -205,7 +205,7 @@ class ContainerExecutor(ABC, Generic[EngineT, ConnectionT, SandboxT]):
         connection = await self._connected()
         image, contents = await self._look_at_image(connection, version)
         cache = self._running_cache()
-        code = await Code.taken(version, cache)
+        code = await Code.unpacked(version, cache)
         try:
             plan = self._plan(version, image, contents, code)
             prepared = await self._make_ready(connection, version, Found(image, contents, code, plan))

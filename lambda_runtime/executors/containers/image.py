@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-NAMES = {"x86_64": "amd64", "arm64": "arm64"}
-"""Architectures as Lambda and as images call them."""
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +30,8 @@ class Contents:
     """It has /bin/sh, with which the platform's part is done."""
     extensions: tuple[str, ...]
     """Names of the files in /opt/extensions."""
+
+
+def architecture_of(name: str) -> str:
+    """As images call an architecture that Lambda (`x86_64`, `arm64`) or a kernel (`aarch64`) calls so."""
+    return _ARCHITECTURES.get(name, name)

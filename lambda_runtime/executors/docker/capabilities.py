@@ -12,7 +12,7 @@ from lambda_runtime.executors.containers.errors import EngineError
 from lambda_runtime.executors.containers.plan import PROCESSES, USER
 from lambda_runtime.executors.containers.settings import ContainerSettings
 from lambda_runtime.executors.docker import reach
-from lambda_runtime.executors.docker.engine import EngineInfo, open_client
+from lambda_runtime.executors.docker.client import EngineInfo, open_client
 from lambda_runtime.executors.docker.reach import Reach
 
 _NO_GROUPS = "this engine has no control groups for it (a rootless one needs cgroup v2, delegated to its user)"

@@ -16,7 +16,8 @@ import docker.errors
 
 from lambda_runtime.executors.containers.image import Contents
 from lambda_runtime.executors.containers.plan import EXTENSIONS, SHELL
-from lambda_runtime.executors.docker.engine import Engine, EngineInfo
+from lambda_runtime.executors.docker.client import EngineInfo
+from lambda_runtime.executors.docker.engine import Engine
 
 _TOKEN_PLACE = "/var/task"
 _MOST_BYTES = 64 << 20

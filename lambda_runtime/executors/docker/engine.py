@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 import functools
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime
 from typing import Any, TypeVar
 
 import docker
@@ -19,46 +17,14 @@ import docker.errors
 import requests.exceptions
 import urllib3.exceptions
 
-from lambda_runtime.executors.containers.errors import EngineError, EngineUnavailable
+from lambda_runtime.executors.containers.errors import EngineUnavailable
+from lambda_runtime.executors.docker.client import CALLS_AT_ONCE, EngineInfo, open_client, translated
 
 _LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_THREADS = 24
-"""Calls at once. An engine works on a few at a time, whatever it is asked; more would only wait there instead of here."""
-_CALL_TIMEOUT_S = 60
-_CONNECT_TIMEOUT_S = 5
 _RECONNECT_PAUSES_S = (0.0, 0.2, 0.5)
-_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-
-
-@dataclass(frozen=True, slots=True)
-class EngineInfo:
-    """What an engine says of itself."""
-
-    address: str
-    version: str
-    architecture: str
-    """Of its machine, as in images: `amd64`, `arm64`."""
-    kernel: str
-    cpus: int
-    rootless: bool
-    podman: bool
-    desktop: bool
-    """It runs in a virtual machine that forwards to this one."""
-    limits_swap: bool
-    limits_memory: bool = True
-    limits_processes: bool = True
-    shares_processors: bool = True
-    """These three need control groups, which a rootless engine has only of version 2, and as far as they are delegated to it."""
-
-    @property
-    def name(self) -> str:
-        """`Docker 28.2` and the like, for people."""
-        kind = "Podman" if self.podman else "Docker"
-        return f"{kind} {self.version}{' (rootless)' if self.rootless else ''}"
-
 
 ContainerListener = Callable[[str, Mapping[str, str]], None]
 """Called on the loop with what happened to a container (`die`, `oom`, `exec_die`, `lost`) and the event's attributes."""
@@ -76,7 +42,7 @@ class Engine:
         self._settings = settings
         # Podman's events have to be asked for with a value, even if that is empty.
         self._label = label if "=" in label else f"{label}="
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="docker")
+        self._threads = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="docker")
         self._client: docker.APIClient | None = None
         self._connecting: asyncio.Task[EngineInfo] | None = None
         self._listeners: dict[str, ContainerListener] = {}
@@ -209,93 +175,8 @@ def _consume(task: asyncio.Task[EngineInfo]) -> None:
         task.exception()  # Whoever waited has it; nobody may have.
 
 
-def translated(function: Callable[[], T]) -> T:
-    """The function's result; the SDK's errors as ours."""
-    try:
-        return function()
-    except docker.errors.APIError as error:
-        raise EngineError(_explanation(error), error.status_code or 0) from error
-    except (requests.exceptions.ConnectionError, requests.exceptions.Timeout, urllib3.exceptions.HTTPError) as error:
-        raise EngineUnavailable(f"the Docker engine does not answer: {_root_cause(error)}") from error
-    except docker.errors.DockerException as error:
-        raise EngineUnavailable(str(error)) from error
-
-
-def _explanation(error: docker.errors.APIError) -> str:
-    text = error.explanation or str(error)
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-
-
-def _root_cause(error: BaseException) -> str:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return str(error)
-
-
-def addresses(settings: Mapping[str, str]) -> list[str]:
-    """Where an engine may be: DOCKER_HOST alone, else the usual sockets that exist, of Docker first."""
-    if named := settings.get("DOCKER_HOST") or os.environ.get("DOCKER_HOST"):
-        return [named]
-    found = []
-    with contextlib.suppress(docker.errors.DockerException):
-        context = docker.ContextAPI.get_current_context()
-        if context is not None and context.Host:
-            found.append(str(context.Host))
-    own = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
-    sockets = ("/var/run/docker.sock", f"{own}/docker.sock", str(Path.home() / ".docker/run/docker.sock"))
-    podman = ("/run/podman/podman.sock", f"{own}/podman/podman.sock")
-    found += [f"unix://{path}" for path in (*sockets, *podman) if Path(path).exists()]
-    return list(dict.fromkeys(found)) or ["unix:///var/run/docker.sock"]
-
-
-def open_client(settings: Mapping[str, str]) -> tuple[docker.APIClient, EngineInfo]:
-    """A client of the first engine that answers. Blocking. Raises EngineUnavailable."""
-    problems = []
-    for address in addresses(settings):
-        try:
-            return _open_at(address)
-        except EngineError as error:
-            problems.append(f"{address} ({error})")
-    raise EngineUnavailable(f"no Docker engine answers at {', '.join(problems)}")
-
-
-def _open_at(address: str) -> tuple[docker.APIClient, EngineInfo]:
-    options = docker.utils.kwargs_from_env()
-    options["base_url"] = address
-    if address.startswith("unix://"):
-        options.pop("tls", None)
-        if not os.access(address.removeprefix("unix://"), os.W_OK) and Path(address.removeprefix("unix://")).exists():
-            raise EngineUnavailable("this user may not use the socket")
-
-    def make() -> tuple[docker.APIClient, Mapping[str, Any], Mapping[str, Any]]:
-        client = docker.APIClient(version="auto", timeout=_CONNECT_TIMEOUT_S, max_pool_size=_THREADS + 8, **options)
-        client.timeout = _CALL_TIMEOUT_S
-        return client, client.version(), client.info()
-
-    client, version, info = translated(make)
-    components = {str(each.get("Name")) for each in version.get("Components") or ()}
-    security = [str(option) for option in info.get("SecurityOptions") or ()]
-    engine = EngineInfo(
-        address=address,
-        version=str(version.get("Version")),
-        architecture=_ARCHITECTURES.get(str(info.get("Architecture")), str(info.get("Architecture"))),
-        kernel=str(info.get("KernelVersion")),
-        cpus=int(info.get("NCPU") or 1),
-        rootless=any("rootless" in option for option in security),
-        podman="Podman Engine" in components,
-        desktop="Docker Desktop" in str(info.get("OperatingSystem")),
-        limits_swap=bool(info.get("SwapLimit")),
-        limits_memory=bool(info.get("MemoryLimit", True)),
-        limits_processes=bool(info.get("PidsLimit", True)),
-        shares_processors=bool(info.get("CPUShares", True)),
-    )
-    return client, engine
-
-
 def _seconds(moment: str | None) -> int | None:
     """The engine's time (RFC 3339) in whole seconds."""
-    from datetime import datetime
-
     if not moment:
         return None
     head, _, rest = moment.partition(".")

@@ -20,10 +20,11 @@ from lambda_runtime.executors.containers.image import Contents, Image
 from lambda_runtime.executors.containers.plan import ulimits
 from lambda_runtime.executors.docker import leftovers, limits, reach
 from lambda_runtime.executors.docker.capabilities import describe
+from lambda_runtime.executors.docker.client import EngineInfo
 from lambda_runtime.executors.docker.code_store import CodeStore
 from lambda_runtime.executors.docker.container import Plan
 from lambda_runtime.executors.docker.contents import LookedInto, Sharing, sharing
-from lambda_runtime.executors.docker.engine import Engine, EngineInfo
+from lambda_runtime.executors.docker.engine import Engine
 from lambda_runtime.executors.docker.images import Images
 from lambda_runtime.executors.docker.limits import Limit
 from lambda_runtime.executors.docker.reach import Reach

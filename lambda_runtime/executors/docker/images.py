@@ -13,9 +13,10 @@ import docker
 
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.containers.errors import EngineError, EngineUnavailable
-from lambda_runtime.executors.containers.image import NAMES, Image
+from lambda_runtime.executors.containers.image import Image, architecture_of
 from lambda_runtime.executors.containers.settings import ContainerSettings
-from lambda_runtime.executors.docker.engine import Engine, EngineInfo
+from lambda_runtime.executors.docker.client import EngineInfo
+from lambda_runtime.executors.docker.engine import Engine
 from lambda_runtime.types import FunctionVersion
 
 _LOG = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Images:
         Raises VersionFailed: InvalidRuntime for a runtime that has no image, and for a container image ImageAccessDenied, or
         InvalidImage (not there, of another architecture), each with what the engine said.
         """
-        architecture = NAMES.get(version.architecture, version.architecture)
+        architecture = architecture_of(version.architecture)
         names = self._names(version, native=architecture == info.architecture)
         wrong: Image | None = None
         for name in names:

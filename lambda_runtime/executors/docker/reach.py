@@ -17,7 +17,7 @@ import docker.errors
 
 from lambda_runtime.executors.containers.addresses import LOOPBACK
 from lambda_runtime.executors.containers.settings import ContainerSettings
-from lambda_runtime.executors.docker.engine import EngineInfo
+from lambda_runtime.executors.docker.client import EngineInfo
 
 _LOG = logging.getLogger(__name__)
 

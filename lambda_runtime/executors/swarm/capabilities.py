@@ -11,7 +11,7 @@ from lambda_runtime.executors.base import Capability
 from lambda_runtime.executors.containers.errors import EngineError
 from lambda_runtime.executors.containers.plan import USER
 from lambda_runtime.executors.containers.settings import ContainerSettings
-from lambda_runtime.executors.docker.engine import EngineInfo, open_client
+from lambda_runtime.executors.docker.client import EngineInfo, open_client
 from lambda_runtime.executors.process.host import PROCESS_LIMIT
 from lambda_runtime.executors.swarm import place
 from lambda_runtime.executors.swarm.cluster import Node, read_node

@@ -16,6 +16,7 @@ import requests.exceptions
 import urllib3.exceptions
 
 from lambda_runtime.executors.containers.errors import EngineError
+from lambda_runtime.executors.containers.image import architecture_of
 from lambda_runtime.executors.docker import leftovers
 from lambda_runtime.executors.docker.engine import Engine
 
@@ -25,7 +26,6 @@ ENDED = frozenset({"complete", "shutdown", "failed", "rejected", "remove", "orph
 """States of tasks that do not run any more, and will not."""
 _SOON_S = 0.1
 _LATER_S = 1.0
-_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 Task = Mapping[str, Any]
 TaskListener = Callable[[Task | None, str], None]
@@ -230,7 +230,7 @@ def read_node(found: Mapping[str, Any]) -> Node:
         id=str(found["ID"]),
         name=str(description.get("Hostname") or found["ID"]),
         address=str(status.get("Addr") or ""),
-        architecture=_ARCHITECTURES.get(machine, machine),
+        architecture=architecture_of(machine),
         ready=state == "ready" and (found.get("Spec") or {}).get("Availability") == "active",
         down=state == "down",
         manager="ManagerStatus" in found,

@@ -20,9 +20,11 @@ from lambda_runtime.executors.containers.image import Contents, Image
 from lambda_runtime.executors.containers.plan import ContainerPlan
 from lambda_runtime.executors.containers.remote.gate import Gate
 from lambda_runtime.executors.docker import leftovers as labelled
+from lambda_runtime.executors.docker.client import EngineInfo
 from lambda_runtime.executors.docker.contents import LookedInto
-from lambda_runtime.executors.docker.engine import Engine, EngineInfo
+from lambda_runtime.executors.docker.engine import Engine
 from lambda_runtime.executors.docker.images import Images
+from lambda_runtime.executors.process.peers import Address
 from lambda_runtime.executors.swarm import leftovers, place
 from lambda_runtime.executors.swarm.capabilities import describe
 from lambda_runtime.executors.swarm.cluster import Cluster, owner_filter
@@ -57,8 +59,8 @@ class Connection:
     cluster: Cluster
     preparation: Preparation
     looked_into: LookedInto
-    port: int
-    """Of the gate."""
+    gate_at: Address
+    """Where nodes reach the gate."""
 
 
 class SwarmExecutor(ContainerExecutor[Engine, Connection, SwarmSandbox]):
@@ -108,12 +110,12 @@ class SwarmExecutor(ContainerExecutor[Engine, Connection, SwarmSandbox]):
         cluster = Cluster(engine, owner_filter(labels))
         owner = f"{labels[labelled.MACHINE]} {labels[labelled.OWNER]}"
         archives = self._running_scratch().directory("archives")
-        preparation = Preparation(engine, cluster, self._gate, self._nodes.directory, owner, archives, here.address)
-        preparation.port = port
+        gate_at = (here.address, port)
+        preparation = Preparation(engine, cluster, self._gate, gate_at, self._nodes.directory, owner, archives)
         _LOG.info(
             "Swarm at %s; its nodes reach the gateway at %s:%d (%s)", info.address, here.address, port, here.detail
         )
-        return Connection(info, here, engine, cluster, preparation, LookedInto(engine, labels), port)
+        return Connection(info, here, engine, cluster, preparation, LookedInto(engine, labels), gate_at)
 
     async def stop(self) -> None:
         """End every environment, and remove what the nodes have of ours. May be called twice."""
@@ -188,16 +190,15 @@ class SwarmExecutor(ContainerExecutor[Engine, Connection, SwarmSandbox]):
         """Have Swarm run an environment, on another node if one cannot."""
         assert isinstance(prepared, PreparedSwarmVersion)
         avoided = list(prepared.filling.avoided) if prepared.filling is not None else []
-        gateway = connection.place.address
         variables = await self._addresses.as_seen(
-            spec.variables, listeners=LOOPBACK, gateway=gateway, relays=connection.place.listen
+            spec.variables, listeners=LOOPBACK, gateway=connection.place.address, relays=connection.place.listen
         )
         for tries in itertools.count(1):
             sandbox = self._make(prepared.plan, spec, connection)
             try:
                 async with self._starts:
                     name = f"{connection.preparation.place}-{next(self._numbers)}"
-                    await sandbox.start(name, (gateway, connection.port), variables, avoided)
+                    await sandbox.start(name, connection.gate_at, variables, avoided)
             except NotStarted as error:
                 if not error.node or tries > _OTHER_NODES:
                     raise

@@ -9,7 +9,7 @@ import docker
 
 from lambda_runtime.executors.containers.settings import ContainerSettings
 from lambda_runtime.executors.docker import reach
-from lambda_runtime.executors.docker.engine import EngineInfo
+from lambda_runtime.executors.docker.client import EngineInfo
 
 
 @dataclass(frozen=True, slots=True)

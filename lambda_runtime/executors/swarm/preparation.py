@@ -17,6 +17,7 @@ from lambda_runtime.executors.containers.errors import EngineError
 from lambda_runtime.executors.containers.remote import archive
 from lambda_runtime.executors.containers.remote.gate import Gate, Pass
 from lambda_runtime.executors.docker.engine import Engine
+from lambda_runtime.executors.process.peers import Address
 from lambda_runtime.executors.swarm import leftovers, task
 from lambda_runtime.executors.swarm.cluster import ENDED, Cluster, eligible, problem
 from lambda_runtime.executors.swarm.task import Plan
@@ -49,16 +50,18 @@ class Preparation:
     """
 
     def __init__(
-        self, engine: Engine, cluster: Cluster, gate: Gate, directory: str, owner: str, scratch: Path, address: str
+        self, engine: Engine, cluster: Cluster, gate: Gate, gate_at: Address, directory: str, owner: str, scratch: Path
     ) -> None:
+        """`gate_at` is where nodes reach the gate, `directory` where they keep code, in a place below it that only `owner` has;
+        `scratch` is this machine's, for archives.
+        """
         self.place = f"lambda-provider-{hashlib.sha256(owner.encode()).hexdigest()[:20]}"
         self._engine = engine
         self._cluster = cluster
         self._gate = gate
         self._directory = directory
         self._scratch = scratch
-        self._address = address
-        self.port = 0
+        self._gate_at = gate_at
         self._users: Counter[str] = Counter()
         self._cleaning: dict[str, asyncio.Task[None]] = {}
         self._archives: dict[str, asyncio.Task[Mapping[str, Path]]] = {}
@@ -80,7 +83,7 @@ class Preparation:
                 await asyncio.wait([cleaning])
             fetched_with.files |= await self._archive(_flat(entry), path)
         plan = changed(plan, labels={**plan.labels, leftovers.PLACE: f"{self._directory} {self.place}"})
-        gate = (self._address, fetched_with.host, self.port)
+        gate = (self._gate_at[0], fetched_with.host, self._gate_at[1])
         name = f"{self.place}-code-{next(self._numbers)}"
         service = task.filling(plan, name, self._directory, self.place, names, gate)
         created = ""

@@ -56,7 +56,7 @@ def test_an_os_only_runtime_is_its_bootstrap(version: Version, tmp_path: Path) -
 async def test_code_is_kept_as_long_as_somebody_uses_it(version: Version, tmp_path: Path) -> None:
     cache = CodeCache(tmp_path / "cache")
     made = version(code=archive(tmp_path / "c.zip", "index.py"), layers=(archive(tmp_path / "l.zip", "lib"),))
-    code = await Code.taken(made, cache)
+    code = await Code.unpacked(made, cache)
     assert {
         place: sorted(each.name for each in (cache.root / name).iterdir()) for place, name in code.entries.items()
     } == {
@@ -75,10 +75,10 @@ async def test_code_is_given_back_when_a_layer_cannot_be_unpacked(version: Versi
     (tmp_path / "l.zip").write_bytes(b"no archive")
     made = version(code=archive(tmp_path / "c.zip", "index.py"), layers=(CodeArchive("0" * 64, tmp_path / "l.zip"),))
     with pytest.raises(VersionFailed, match="Could not unzip"):
-        await Code.taken(made, cache)
+        await Code.unpacked(made, cache)
     assert list((cache.root / "code").iterdir()) == []
 
 
 async def test_a_container_image_has_no_code(version: Version, tmp_path: Path) -> None:
-    code = await Code.taken(version(runtime=None, image_uri="app:1"), CodeCache(tmp_path / "cache"))
+    code = await Code.unpacked(version(runtime=None, image_uri="app:1"), CodeCache(tmp_path / "cache"))
     assert code.entries == {}

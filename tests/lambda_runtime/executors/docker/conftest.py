@@ -14,8 +14,9 @@ import requests
 from lambda_runtime.executors.containers.errors import EngineUnavailable
 from lambda_runtime.executors.containers.plan import ulimits
 from lambda_runtime.executors.containers.settings import parse_flags
+from lambda_runtime.executors.docker.client import EngineInfo, translated
 from lambda_runtime.executors.docker.container import Plan
-from lambda_runtime.executors.docker.engine import ContainerListener, EngineInfo, translated
+from lambda_runtime.executors.docker.engine import ContainerListener
 
 
 def not_found(what: str) -> docker.errors.NotFound:
