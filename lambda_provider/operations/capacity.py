@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import concurrent.futures
-import logging
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from lambda_provider.model.function import Function, Version
+from lambda_provider.operations.runtime_loop import submit
 from lambda_provider.store.store import Store
 from lambda_runtime.managed_instances import Bounds
 from lambda_runtime.provisioned import ProvisionedStatus
 from lambda_runtime.service import RuntimeService
-
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _PATIENCE_S = 5.0
 
@@ -67,16 +62,16 @@ class Capacity:
         before, after = _Claims.of(old), _Claims.of(new)
         function = new or old
         if before != after and function is not None:
-            self._submit(self._apply(function, before, after))
+            submit(self._runtime, self._apply(function, before, after))
 
     def provision(self, function: Function, qualifier: str) -> None:
         """Provisioned concurrency was asked for, perhaps again: what failed before is tried once more."""
         name = f"{function.arn}:{qualifier}"
-        self._submit(self._provision({name: _environments(function, qualifier)}))
+        submit(self._runtime, self._provision({name: _environments(function, qualifier)}))
 
     def status(self, name: str) -> ProvisionedStatus:
         """What became of the provisioned concurrency under a qualified ARN. Blocks for a moment."""
-        looking = self._submit(self._status(name))
+        looking = submit(self._runtime, self._status(name))
         try:
             return (looking and looking.result(_PATIENCE_S)) or ProvisionedStatus()
         except (TimeoutError, concurrent.futures.CancelledError):
@@ -98,15 +93,6 @@ class Capacity:
 
     async def _status(self, name: str) -> ProvisionedStatus | None:
         return self._runtime.provisioned(name)
-
-    def _submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T] | None:
-        """Run work on the runtime's loop, in order. None when the loop does not run (any more)."""
-        try:
-            return self._runtime.submit(work)
-        except RuntimeError as error:
-            work.close()
-            logger.info("not done, the runtime is not running: %s", error)
-            return None
 
 
 def claimed(function: Function) -> int:

@@ -16,6 +16,7 @@ from lambda_provider.api import ResourceNotFoundException, ServiceException
 from lambda_provider.host import ContainerImage, ImageNotFound
 from lambda_provider.model.configuration import Code
 from lambda_provider.model.function import Function, Version
+from lambda_provider.operations.runtime_loop import submit
 from lambda_provider.store.archives import ArchiveStore
 from lambda_provider.store.store import Store
 from lambda_provider.validation.names import FunctionId
@@ -113,7 +114,7 @@ class Deployments:
             with self._line_lock:
                 self._line.pop(arn, None)
             self._transitions.pop(arn, None)
-            self._submit(self._runtime.retire(arn))
+            submit(self._runtime, self._runtime.retire(arn))
 
     def settle(self, arn: str) -> None:
         """Finish the transition of a version if it is prepared, or is within the patience of a reader. Blocks."""
@@ -190,20 +191,11 @@ class Deployments:
 
     def _run(self, work: Coroutine[Any, Any, None]) -> bool:
         """Run work on the loop until `forget_all`; whether it does run."""
-        running = self._submit(work)
+        running = submit(self._runtime, work)
         if running is not None:
             self._running.add(running)
             running.add_done_callback(self._running.discard)
         return running is not None
-
-    def _submit(self, work: Coroutine[Any, Any, None]) -> concurrent.futures.Future[None] | None:
-        """Run work on the runtime's loop. None, and nothing happens, when the loop does not run (any more)."""
-        try:
-            return self._runtime.submit(work)
-        except RuntimeError as error:
-            work.close()
-            logger.info("not done, the runtime is not running: %s", error)
-            return None
 
     async def _carry_out(self, transition: _Transition, function: Function, version: Version) -> None:
         task = asyncio.current_task()
