@@ -71,7 +71,14 @@ def build_parser() -> argparse.ArgumentParser:
 
     runtimes = commands.add_parser("runtimes", help="get what functions of a language need here")
     runtimes.add_argument("action", choices=("install",))
-    runtimes.add_argument("language", choices=("java",), help="java: AWS's runtime client, fetched once by Maven")
+    runtimes.add_argument(
+        "language",
+        choices=("java", "nodejs"),
+        help="java: AWS's runtime client, fetched once by Maven; nodejs: the AWS SDK for JavaScript, fetched once by npm",
+    )
+    runtimes.add_argument(
+        "packages", nargs="*", metavar="PACKAGE", help="nodejs: what npm is to fetch instead of the usual clients"
+    )
 
     doctor = commands.add_parser("doctor", help="what this machine has and what follows from it")
     doctor.add_argument("--executor", default="process", help="(default: %(default)s)")

@@ -145,3 +145,51 @@ done
         Environment={"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrapper"}},
     )
     assert result(name) == "not wrapped"
+
+
+NODE_PACKAGES = {
+    "nodejs/node_modules/of-the-layer/package.json": '{"exports": "./index.mjs"}',
+    "nodejs/node_modules/of-the-layer/index.mjs": "import { name } from 'beside'; export default `layer with ${name}`;",
+    "nodejs/node_modules/beside/index.js": "exports.name = 'another';",
+}
+
+
+@pytest.mark.process_only  # In a container the image decides.
+def test_es_modules_import_the_packages_of_layers(deploy, layer, result, isolated):
+    packages = layer(NODE_PACKAGES)
+    source = (
+        "import found from 'of-the-layer';\n"
+        "export const handler = async () => [found, (await import('beside')).default.name];\n"
+    )
+    name = deploy({"index.mjs": source}, runtime="nodejs20.x", Layers=[packages])
+    assert result(name) == ["layer with another", "another"]
+
+
+def test_packages_of_the_function_win_over_those_of_layers(deploy, layer, result, isolated):
+    own = {"index.mjs": "export { default as handler } from 'of-the-layer';"}
+    own["node_modules/of-the-layer/index.js"] = "module.exports = async () => 'own';"
+    assert result(deploy(own, runtime="nodejs20.x", Layers=[layer(NODE_PACKAGES)])) == "own"
+
+
+@pytest.mark.process_only  # In a container the image decides.
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("index.js", "const s3 = require('@aws-sdk/client-s3'); exports.handler = async () => s3.name;"),
+        ("index.mjs", "import s3 from '@aws-sdk/client-s3'; export const handler = async () => s3.name;"),
+    ],
+)
+def test_functions_find_the_aws_sdk_for_javascript_where_it_is(
+    own_gateway, functions_of, tmp_path, isolated, file, source
+):
+    package = tmp_path / "node_modules" / "@aws-sdk" / "client-s3"
+    package.mkdir(parents=True)
+    (package / "index.js").write_text("exports.name = 'SDK';")
+    functions = functions_of(own_gateway(LAMBDA_NODEJS_SDK=str(tmp_path / "node_modules")))
+    node = {"Runtime": "nodejs20.x", "Handler": "index.handler"}
+    functions.create("with-sdk", {file: source}, **node)
+    assert functions.result("with-sdk") == "SDK"
+    functions.create("without", {file: source.replace("client-s3", "client-ec2")}, **node)
+    outcome = functions.invoke("without", LogType="Tail")
+    assert outcome.error == "Unhandled"
+    assert "@aws-sdk/client-ec2 is not on this machine: `lambda-provider runtimes install nodejs`" in outcome.log

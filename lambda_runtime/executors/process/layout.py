@@ -70,8 +70,6 @@ def runtime_files(
     """
     if interpreter is None:
         return RuntimeFiles({})
-    if interpreter.family == "nodejs":
-        return RuntimeFiles({path.name: path for path in (HERE / "runtimes" / "nodejs").iterdir()})
     if interpreter.family != "python":
         return LANGUAGES[interpreter.family].files(interpreter, settings or {})
     entries = {"bootstrap.py": HERE / "zygote" / "python_runtime.py"}

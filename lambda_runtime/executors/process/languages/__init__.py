@@ -1,7 +1,6 @@
 """The languages of AWS's runtimes: where an interpreter may be, and what makes it run a function.
 
-`base` says what a language is; one module each. The runtime clients of Python and Node.js are placed by `layout`: zygotes know
-the former, and the latter is ours.
+`base` says what a language is; one module each. The runtime client of Python is placed by `layout`, because zygotes know it.
 """
 
 from __future__ import annotations

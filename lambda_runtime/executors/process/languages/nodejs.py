@@ -1,19 +1,25 @@
-"""Node.js: where its interpreters are."""
+"""Node.js: where its interpreters are, and what lies beside them in an environment."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from lambda_runtime.executors.process.languages import nodejs_sdk
 from lambda_runtime.executors.process.languages.base import (
     Interpreter,
     Language,
+    RuntimeFiles,
     interpreter_that_says,
     search_path,
 )
 
 AWS_CLIENT = "lib/node_modules/aws-lambda-ric/bin/index.mjs"
 """AWS's own client below an interpreter's prefix, if it was installed with `npm install -g`."""
+_CLIENT = Path(__file__).parents[1] / "runtimes" / "nodejs"
+_PACKAGES = {"/var/node_modules": "/opt/nodejs/node_modules", "/node_modules": "/var/runtime/node_modules"}
+"""`import` does not know NODE_PATH, but looks into the node_modules of every directory above /var/task."""
 _PROBE = (
     "const v=process.versions.node.split('.').map(Number),e=require('fs').realpathSync(process.execPath),p=require('path');"
     "console.log(JSON.stringify([v,e,p.dirname(p.dirname(e))]))"
@@ -48,7 +54,18 @@ class NodeJs(Language):
         """Its exact version and where it is installed."""
         return interpreter_that_says("nodejs", [path, "-e", _PROBE])
 
+    def files(self, interpreter: Interpreter, settings: Mapping[str, str]) -> RuntimeFiles:
+        """Our client, and the AWS SDK if this machine has it. ES modules find the packages of layers and of the SDK, too.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/nodejs-layers.html: since `nodejs18.x` ES modules load from layers.
+        """
+        entries = {path.name: path for path in _CLIENT.iterdir()}
+        if sdk := nodejs_sdk.find(settings):
+            entries["node_modules"] = sdk
+        return RuntimeFiles(entries, links=_PACKAGES)
+
     def client(self, interpreter: Interpreter, settings: Mapping[str, str]) -> str:
-        """AWS's if it is installed for this interpreter, else ours."""
-        aws = (interpreter.prefix / AWS_CLIENT).is_file()
-        return "aws-lambda-ric" if aws else "this package's own client"
+        """AWS's if it is installed for this interpreter, else ours; and whether functions find the AWS SDK."""
+        client = "aws-lambda-ric" if (interpreter.prefix / AWS_CLIENT).is_file() else "this package's own client"
+        sdk = nodejs_sdk.find(settings)
+        return f"{client}, AWS SDK in {sdk}" if sdk else f"{client}, without the AWS SDK: {nodejs_sdk.HOW}"

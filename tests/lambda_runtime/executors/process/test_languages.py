@@ -17,7 +17,7 @@ import pytest
 
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.process.interpreters import Interpreters
-from lambda_runtime.executors.process.languages import LANGUAGES, OS_ONLY, java_client, language_of
+from lambda_runtime.executors.process.languages import LANGUAGES, OS_ONLY, java_client, language_of, nodejs_sdk
 from lambda_runtime.executors.process.languages.base import Interpreter, RuntimeFiles, Start
 from lambda_runtime.executors.process.languages.dotnet import DotNet
 from lambda_runtime.executors.process.languages.java import Java, machine_options
@@ -302,3 +302,48 @@ def test_an_executable_assembly_brings_its_client(dotnet: Path, tmp_path: Path) 
     assert DotNet().program(_start("App", RuntimeFiles({}), tmp_path, dotnet)) == [str(dotnet), "/var/task/App.dll"]
     (tmp_path / "App").touch()
     assert DotNet().program(_start("App", RuntimeFiles({}), tmp_path, dotnet)) == ["/var/task/App"]
+
+
+NODE = Interpreter("nodejs", (20, 1, 0), Path("/usr/bin/node"), Path("/usr"))
+
+
+@pytest.fixture
+def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An `npm` that notes its arguments in the file that is returned, and makes a node_modules in the `--prefix`."""
+    script = tmp_path / "bin" / "npm"
+    script.parent.mkdir()
+    script.write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\n'
+        'case "$*" in *refused*) echo "npm error 404" >&2; exit 1;; esac\n'
+        'mkdir -p "$3/node_modules/@aws-sdk"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "arguments"
+
+
+def test_npm_fetches_the_sdk_of_node_js_once_and_environments_see_it(npm: Path) -> None:
+    node = LANGUAGES["nodejs"]
+    assert "node_modules" not in node.files(NODE, {}).entries
+    assert "runtimes install nodejs" in node.client(NODE, {})
+    place = nodejs_sdk.install([])
+    assert "@aws-sdk/client-s3@3" in npm.read_text() and "--ignore-scripts" in npm.read_text()
+    assert node.files(NODE, {}).entries["node_modules"] == place
+    assert str(place) in node.client(NODE, {})
+    assert (place / "@aws-sdk").stat().st_mode & 0o777 == 0o755
+    nodejs_sdk.install(["@aws-sdk/client-ec2"])
+    assert npm.read_text().split()[-1] == "@aws-sdk/client-ec2"
+
+
+def test_what_npm_says_is_told(npm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(nodejs_sdk.NotFetched, match="npm error 404"):
+        nodejs_sdk.install(["refused"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(nodejs_sdk.NotFetched, match=r"there is no `npm`.*LAMBDA_NODEJS_SDK"):
+        nodejs_sdk.install([])
+
+
+def test_a_setting_names_the_sdk_of_node_js(tmp_path: Path) -> None:
+    files = LANGUAGES["nodejs"].files(NODE, {"LAMBDA_NODEJS_SDK": str(tmp_path)})
+    assert files.entries["node_modules"] == tmp_path.resolve()

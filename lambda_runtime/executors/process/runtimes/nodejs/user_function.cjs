@@ -40,10 +40,20 @@ async function loadModule(taskRoot, directory, name) {
     if (existsSync(`${file}.cjs`)) return userRequire(`${file}.cjs`);
     return userRequire(userRequire.resolve(directory + name, { paths: [taskRoot, path.resolve(taskRoot, directory)] }));
   } catch (error) {
+    tellOfSdk(error);
     if (error instanceof SyntaxError) throw new RuntimeError('Runtime.UserCodeSyntaxError', String(error));
     if (error?.code === 'MODULE_NOT_FOUND') throw new RuntimeError('Runtime.ImportModuleError', String(error));
     throw error;
   }
+}
+
+/** AWS's runtimes include the AWS SDK; where it is missing here, the log says what to do about that. */
+function tellOfSdk(error) {
+  const missing = /^Cannot find (?:module|package) '(@aws-sdk\/[^']*)'/.exec(error?.message ?? '');
+  if (missing === null || !['MODULE_NOT_FOUND', 'ERR_MODULE_NOT_FOUND'].includes(error.code)) return;
+  process.stderr.write(
+    `[WARN] lambda-provider: ${missing[1]} is not on this machine: \`lambda-provider runtimes install nodejs\` fetches the AWS SDK once.\n`,
+  );
 }
 
 function importFile(file) {
