@@ -388,7 +388,10 @@ def test_tasks_of_a_state_machine_run_functions(
     machine = states.create_state_machine(
         name=f"machine-{echo}", definition=json.dumps(definition), roleArn=f"arn:aws:iam::{account}:role/machine"
     )["stateMachineArn"]
-    execution = states.start_execution(stateMachineArn=machine, input='{"k": 1}')["executionArn"]
+    execution, another = (
+        states.start_execution(stateMachineArn=machine, input='{"k": 1}')["executionArn"] for _ in range(2)
+    )
+    assert execution != another  # Without a name, each is one of its own.
     deadline = time.monotonic() + 30
     while (found := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
         assert time.monotonic() < deadline
