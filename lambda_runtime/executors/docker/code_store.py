@@ -11,7 +11,6 @@ import contextlib
 import functools
 import hashlib
 import os
-import tarfile
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Any
 import docker
 
 from lambda_runtime.executors.containers.errors import EngineError
+from lambda_runtime.executors.containers.remote import archive
 from lambda_runtime.executors.docker.engine import Engine
 
 
@@ -116,15 +116,8 @@ def _fill(client: docker.APIClient, volume: str, source: Path, image_id: str, la
     container = client.create_container_from_config(config)["Id"]
     try:
         with tempfile.TemporaryFile() as file:
-            with tarfile.open(fileobj=file, mode="w") as archive:
-                archive.add(source, arcname=".", filter=_as_root)
+            archive.write_tar(source, file)
             file.seek(0, os.SEEK_SET)
             client.put_archive(container, "/var/task", file)
     finally:
         client.remove_container(container, force=True)
-
-
-def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    return member

@@ -122,18 +122,21 @@ class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
     ) -> PreparedDockerVersion:
         image, shell = found.image, found.contents.shell
         shared = await self._sharing(connection, image)
+        allowed = await self._limits(connection, image)
         foreign = image.architecture not in ("", connection.info.architecture)
+        # The last thing that may fail: what was copied has a user from then on.
+        mounts = await self._mounts(found, shared)
         plan = found.plan.extended(
             Plan,
             image_id=image.id,
-            mounts=await self._mounts(found, shared),
+            mounts=mounts,
             memory_watched=shared.pipes and connection.reach.sees_processes,
             network=connection.reach.network,
             labels={**self._labels(connection.reach), leftovers.FUNCTION: version.arn},
             pipes=shared.pipes and shell,
             podman=connection.info.podman,
             rootless=connection.info.rootless,
-            limits=await self._limits(connection, image),
+            limits=allowed,
             platform=self._settings.flags.platform or (f"linux/{image.architecture}" if foreign else None),
         )
         warnings = []

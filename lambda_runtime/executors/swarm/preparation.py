@@ -221,6 +221,8 @@ def _failed(made: asyncio.Task[Mapping[str, Path]]) -> bool:
 
 def _write(name: str, source: Path, scratch: Path) -> Mapping[str, Path]:
     tar, lines = scratch / f"{name}.tar", scratch / f"{name}.list"
-    archive.write_tar(source, tar)
-    archive.write_list(source, lines)
+    with tar.open("wb") as file:
+        archive.write_tar(source, file)
+    with lines.open("wb") as file:
+        archive.write_list(source, file)
     return {f"/{name}.tar": tar, f"/{name}.list": lines}

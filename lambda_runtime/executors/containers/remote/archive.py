@@ -8,6 +8,7 @@ import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 FILL = r"""
 set -eu
@@ -49,33 +50,32 @@ For a shell with `GATE` (host and port), `PLACE` (a directory) and `NAMES` in it
 It needs `curl` or `bash`, and `tar` or `head`."""
 
 
-def write_tar(source: Path, to: Path) -> None:
-    """For images that have tar. Blocking."""
-    with tarfile.open(to, "w", format=tarfile.PAX_FORMAT) as archive:
+def write_tar(source: Path, to: BinaryIO) -> None:
+    """For engines, and images that have tar: all belongs to root. Blocking."""
+    with tarfile.open(fileobj=to, mode="w", format=tarfile.PAX_FORMAT) as archive:
         archive.add(source, arcname=".", filter=_as_root)
 
 
-def write_list(source: Path, to: Path) -> None:
+def write_list(source: Path, to: BinaryIO) -> None:
     """For images that have no more than a shell, `head` and `ln`, as AWS's: lines, each file's content behind its own.
 
     `d PATH`, `x SIZE PATH` and `f SIZE PATH` with the content of a file, executable or not, `l PATH` with the link's target in
     the next line, and `e` at the end, so that half of it is not taken for the whole. Blocking. Raises ValueError for a name with
     a line feed, which no shell could read.
     """
-    with to.open("wb") as output:
-        for path, name in _walk(source, b""):
-            if b"\n" in name:
-                raise ValueError(f"{os.fsdecode(name)!r}: names with a line feed cannot be copied to a cluster's nodes")
-            status = path.lstat()
-            if stat.S_ISDIR(status.st_mode):
-                output.write(b"d %b\n" % name)
-            elif stat.S_ISLNK(status.st_mode):
-                output.write(b"l %b\n%b\n" % (name, os.fsencode(path.readlink())))
-            else:
-                output.write(b"%b %d %b\n" % (b"x" if status.st_mode & 0o100 else b"f", status.st_size, name))
-                with path.open("rb") as content:
-                    shutil.copyfileobj(content, output)
-        output.write(b"e\n")
+    for path, name in _walk(source, b""):
+        if b"\n" in name:
+            raise ValueError(f"{os.fsdecode(name)!r}: names with a line feed cannot be copied to a cluster's nodes")
+        status = path.lstat()
+        if stat.S_ISDIR(status.st_mode):
+            to.write(b"d %b\n" % name)
+        elif stat.S_ISLNK(status.st_mode):
+            to.write(b"l %b\n%b\n" % (name, os.fsencode(path.readlink())))
+        else:
+            to.write(b"%b %d %b\n" % (b"x" if status.st_mode & 0o100 else b"f", status.st_size, name))
+            with path.open("rb") as content:
+                shutil.copyfileobj(content, to)
+    to.write(b"e\n")
 
 
 def _walk(directory: Path, prefix: bytes) -> Iterator[tuple[Path, bytes]]:

@@ -2,12 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from lambda_runtime.executors.containers.remote import archive
 from lambda_runtime.executors.containers.remote.gate import Gate
+
+
+def write(form: Callable[[Path, BinaryIO], None], source: Path, to: Path) -> None:
+    with to.open("wb") as file:
+        form(source, file)
 
 
 def test_a_list_holds_what_a_directory_holds(tmp_path: Path) -> None:
@@ -17,7 +24,7 @@ def test_a_list_holds_what_a_directory_holds(tmp_path: Path) -> None:
     (source / "run").write_text("#!/bin/sh\n")
     (source / "run").chmod(0o755)
     (source / "link").symlink_to("a b/text")
-    archive.write_list(source, tmp_path / "list")
+    write(archive.write_list, source, tmp_path / "list")
     assert (tmp_path / "list").read_bytes() == (
         b"d a b\nf 9 a b/text\ntwo\nlinesl link\na b/text\nx 10 run\n#!/bin/sh\ne\n"
     )
@@ -27,7 +34,7 @@ def test_a_name_that_no_shell_reads_is_refused(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "a\nb").touch()
     with pytest.raises(ValueError, match="line feed"):
-        archive.write_list(tmp_path / "source", tmp_path / "list")
+        write(archive.write_list, tmp_path / "source", tmp_path / "list")
 
 
 @pytest.mark.parametrize("tools", ["curl tar", "curl"])
@@ -38,8 +45,8 @@ async def test_a_shell_fetches_and_unpacks_what_is_not_there_yet(tmp_path: Path,
     (source / "run").write_text("#!/bin/sh\n")
     (source / "run").chmod(0o755)
     (source / "link").symlink_to("a b/text")
-    archive.write_tar(source, tmp_path / "tar")
-    archive.write_list(source, tmp_path / "list")
+    write(archive.write_tar, source, tmp_path / "tar")
+    write(archive.write_list, source, tmp_path / "list")
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in (*tools.split(), "mkdir", "rm", "mv", "ln", "head", "chmod", "cat"):
