@@ -143,3 +143,13 @@ def test_processes_of_another_function_are_invisible_and_out_of_reach(deploy, in
     assert result(other, count) == 0
     assert invoke(other, "os.kill(-1, 9)").payload["errorType"] == "ProcessLookupError", "there is nobody else"
     assert result(name, count) == 1
+
+
+@pytest.mark.process_only  # In a container the image tells.
+@pytest.mark.parametrize(("runtime", "version"), [("python3.12", "2023"), ("python3.11", "2")])
+def test_the_system_is_called_what_it_is_on_aws(deploy, result, runtime, version):
+    # Prisma, for one, loads its engine by what this file says, and functions bring the one for AWS along.
+    release = result(deploy(EVALUATE, runtime=runtime), "open('/etc/os-release').read().splitlines()")
+    assert ['ID="amzn"', f'VERSION_ID="{version}"'] == [
+        line for line in release if line.startswith(("ID=", "VERSION_ID="))
+    ]

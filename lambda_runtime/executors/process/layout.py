@@ -33,6 +33,32 @@ nobody:x:65534:65534:nobody:/:/sbin/nologin
 sbx_user1051:x:993:990::/home/sbx_user1051:/sbin/nologin
 """
 _GROUP = "root:x:0:\nnobody:x:65534:\nsbx_user1051:x:990:\n"
+_RELEASES = {
+    "2": """NAME="Amazon Linux"
+VERSION="2"
+ID="amzn"
+ID_LIKE="centos rhel fedora"
+VERSION_ID="2"
+PRETTY_NAME="Amazon Linux 2"
+ANSI_COLOR="0;33"
+CPE_NAME="cpe:2.3:o:amazon:amazon_linux:2"
+HOME_URL="https://amazonlinux.com/"
+""",
+    "2023": """NAME="Amazon Linux"
+VERSION="2023"
+ID="amzn"
+ID_LIKE="fedora"
+VERSION_ID="2023"
+PLATFORM_ID="platform:al2023"
+PRETTY_NAME="Amazon Linux 2023"
+ANSI_COLOR="0;33"
+CPE_NAME="cpe:2.3:o:amazon:amazon_linux:2023"
+HOME_URL="https://aws.amazon.com/linux/amazon-linux-2023/"
+""",
+}
+"""`/etc/os-release`: libraries choose by it which of the compiled files that a function brings along they load."""
+_OLDEST_ON_2023 = {"python": (3, 12), "nodejs": (20,), "java": (21,), "ruby": (3, 3), "dotnet": (8,)}
+"""https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html, "Operating system"."""
 _ENTRY_POINT = """#!/bin/sh
 # The entry point of AWS's images; here the runtime is started without it.
 exec "$@"
@@ -126,7 +152,12 @@ def isolated_plan(
         0o755,
     )
     directories |= {"/tmp": 0o1777, "/run/lambda/cache": 0o700}
-    contents = {"/etc/passwd": _PASSWD, "/etc/group": _GROUP, "/lambda-entrypoint.sh": _ENTRY_POINT}
+    contents = {
+        "/etc/os-release": _release(interpreter),
+        "/etc/passwd": _PASSWD,
+        "/etc/group": _GROUP,
+        "/lambda-entrypoint.sh": _ENTRY_POINT,
+    }
     contents |= {f"/run/lambda/zygote/{path.name}": path.read_text("utf-8") for path in _ZYGOTE_FILES}
     for name in _ETC_COPIED:
         if (path := Path("/etc") / name).is_file():
@@ -156,6 +187,11 @@ def isolated_plan(
         "binds": binds,
         **_python_part(interpreter, files),
     }
+
+
+def _release(interpreter: Interpreter | None) -> str:
+    oldest = _OLDEST_ON_2023.get(interpreter.family, ()) if interpreter is not None else ()
+    return _RELEASES["2023" if interpreter is None or interpreter.version >= oldest else "2"]
 
 
 def hosts(address: str = "127.0.0.1") -> str:
