@@ -62,7 +62,10 @@ class BlobRoutes:
         upload = await asyncio.to_thread(self._blobs.begin, repository)
         session = self._sessions[upload.id] = _Session(upload)
         if (digest := query.get("digest")) is not None:
-            return await self._complete(request, session, path, digest)
+            try:
+                return await self._complete(request, session, path, digest)
+            finally:
+                await self._drop(session)  # Nobody knows its name, so nobody can go on with it.
         return self._going_on(session, path)
 
     async def progress(self, repository: Repository, upload_id: str, path: str) -> Response:
@@ -85,9 +88,8 @@ class BlobRoutes:
     async def cancel(self, repository: Repository, upload_id: str) -> Response:
         """DELETE: forget an upload."""
         session = self._session(repository, upload_id)
-        del self._sessions[upload_id]
         async with session.lock:
-            await asyncio.to_thread(session.upload.discard)
+            await self._drop(session)
         return Response(204)
 
     def expire(self, age_s: float = GRACE_S) -> None:
@@ -102,8 +104,7 @@ class BlobRoutes:
         _checked(digest)
         async with session.lock:
             await self._take(request, session, path)
-            if self._sessions.pop(session.upload.id, None) is None:
-                raise _unknown_upload()
+            del self._sessions[session.upload.id]
             try:
                 await asyncio.to_thread(self._blobs.commit, session.upload, digest)
             except WrongDigest as error:
@@ -115,6 +116,8 @@ class BlobRoutes:
 
     async def _take(self, request: Request, session: _Session, path: str) -> None:
         upload = session.upload
+        if self._sessions.get(upload.id) is not session:
+            raise _unknown_upload()  # Another request ended it while this one waited for its turn.
         if (given := request.headers.get("content-range")) is not None:
             match = _CONTENT_RANGE.fullmatch(given)
             if match is None or int(match[1]) != upload.size:
@@ -127,9 +130,15 @@ class BlobRoutes:
             async for part in request.parts():
                 await asyncio.to_thread(upload.append, part)
         except OSError as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise _no_room(error) from error
+            if not isinstance(error, TimeoutError):
+                # How much of the last part is in the file is not known.
+                await self._drop(session)
+                raise _no_room(error) from error
+            raise
+
+    async def _drop(self, session: _Session) -> None:
+        self._sessions.pop(session.upload.id, None)
+        await asyncio.to_thread(session.upload.discard)
 
     def _found(self, repository: Repository, digest: str) -> Path:
         path = self._blobs.find(repository, digest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -168,10 +169,16 @@ def test_blobs_cannot_be_deleted(app: Client) -> None:
 
 
 def test_many_uploads_at_once(app: Client) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     contents = [os.urandom(200_000) for _ in range(12)]
     with ThreadPoolExecutor(12) as pool:
         digests = list(pool.map(app.blob, contents))
         found: Any = list(pool.map(lambda digest: app("GET", f"blobs/{digest}").body, digests))
     assert found == contents
+
+
+def test_requests_for_one_upload_wait_for_each_other(app: Client) -> None:
+    location = begin(app)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: app.call("PUT", f"{location}?digest={DIGEST}", CONTENT), range(8)))
+    assert sorted(answer.status for answer in answers) == [201] + 7 * [404]
+    assert app("GET", f"blobs/{DIGEST}").body == CONTENT
