@@ -38,31 +38,43 @@ def event_of(
     iam: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The event as JSON. `path` is the path behind the URL, still encoded; `account_id` and `iam` are of who signed."""
-    raw_path = unquote(path, errors="replace")
+    event = payload_of(
+        request,
+        raw_path=unquote(path),
+        account_id=account_id,
+        api_id=url_id,
+        domain=domain,
+        domain_prefix=url_id,
+        request_id=request_id,
+        trace_header=trace_header,
+        signed={"authentication": None, "authorizer": {"iam": iam}} if iam is not None else {},
+    )
+    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def payload_of(
+    request: UrlRequest,
+    *,
+    raw_path: str,
+    account_id: str,
+    api_id: str,
+    domain: str,
+    domain_prefix: str,
+    request_id: str,
+    trace_header: str,
+    route_key: str = "$default",
+    stage: str = "$default",
+    signed: Mapping[str, Any],
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Payload format 2.0, which function URLs and HTTP APIs of API Gateway have in common.
+
+    `signed` is what the request context says of whoever asks, `more` the members that only APIs have.
+    """
     now = time.time()
-    context: dict[str, Any] = {
-        "accountId": account_id,
-        "apiId": url_id,
-        "domainName": domain,
-        "domainPrefix": url_id,
-        "http": {
-            "method": request.method,
-            "path": raw_path,
-            "protocol": request.protocol,
-            "sourceIp": request.client,
-            "userAgent": request.header("user-agent"),
-        },
-        "requestId": request_id,
-        "routeKey": "$default",
-        "stage": "$default",
-        "time": request_time(now),
-        "timeEpoch": int(now * 1000),
-    }
-    if iam is not None:
-        context |= {"authentication": None, "authorizer": {"iam": iam}}
     event: dict[str, Any] = {
         "version": "2.0",
-        "routeKey": "$default",
+        "routeKey": route_key,
         "rawPath": raw_path,
         "rawQueryString": request.query,
     }
@@ -71,12 +83,32 @@ def event_of(
     event["headers"] = headers_of(request, trace_header)
     if request.query:
         event["queryStringParameters"] = query_parameters(request.query)
-    event["requestContext"] = context
+    event["requestContext"] = {
+        "accountId": account_id,
+        "apiId": api_id,
+        "domainName": domain,
+        "domainPrefix": domain_prefix,
+        "http": {
+            "method": request.method,
+            "path": raw_path,
+            "protocol": request.protocol,
+            "sourceIp": request.client,
+            "userAgent": request.header("user-agent"),
+        },
+        "requestId": request_id,
+        "routeKey": route_key,
+        "stage": stage,
+        "time": request_time(now),
+        "timeEpoch": int(now * 1000),
+        **signed,
+    }
+    if more:
+        event |= more
     encoded = False
     if request.body:
         event["body"], encoded = body_of(request)
     event["isBase64Encoded"] = encoded
-    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return event
 
 
 def headers_of(request: UrlRequest, trace_header: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-ro
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ from lambda_provider.context import partition_of
 from lambda_provider.hosts.services.api_requests import ApiCall, function_of, match, message, specificity
 from lambda_provider.hosts.services.authorizers import Caller, Refused, ask, claims_of, unauthorized
 from lambda_provider.hosts.services.link import Origin, link
-from lambda_provider.urls.events import body_of, cookies_of, headers_of, query_parameters, request_time
+from lambda_provider.urls.events import payload_of, query_parameters
 from lambda_provider.urls.responses import MalformedResponse, response_of
 from lambda_provider.wire.http import HttpResponse
 from lambda_runtime.tracing import new_trace_header
@@ -121,50 +120,25 @@ def _integrate(target: Target, call: ApiCall, caller: Caller | None) -> HttpResp
 
 def event_of(target: Target, call: ApiCall, caller: Caller | None) -> dict[str, Any]:
     """The event in payload format 2.0."""
-    request = call.request
-    raw_path = unquote(call.path if target.stage.name != _DEFAULT else target.path)
-    event: dict[str, Any] = {
-        "version": "2.0",
-        "routeKey": target.route.route_key,
-        "rawPath": raw_path,
-        "rawQueryString": request.query,
-    }
-    if cookies := cookies_of(request):
-        event["cookies"] = cookies
-    event["headers"] = headers_of(request, request.header("x-amzn-trace-id") or new_trace_header())
-    if request.query:
-        event["queryStringParameters"] = query_parameters(request.query)
-    now = time.time()
-    context: dict[str, Any] = {
-        "accountId": target.account_id,
-        "apiId": target.api.api_id,
-        "domainName": call.domain,
-        "domainPrefix": call.domain.partition(".")[0],
-        "http": {
-            "method": request.method,
-            "path": raw_path,
-            "protocol": request.protocol,
-            "sourceIp": request.client,
-            "userAgent": request.header("user-agent"),
-        },
-        "requestId": call.request_id,
-        "routeKey": target.route.route_key,
-        "stage": target.stage.name,
-        "time": request_time(now),
-        "timeEpoch": int(now * 1000),
-    }
-    if caller is not None:
-        context["authorizer"] = dict(caller.context)
-    event["requestContext"] = context
+    request, more = call.request, {}
     if target.parameters:
-        event["pathParameters"] = dict(target.parameters)
+        more["pathParameters"] = dict(target.parameters)
     if target.stage.stage_variables:
-        event["stageVariables"] = dict(target.stage.stage_variables)
-    encoded = False
-    if request.body:
-        event["body"], encoded = body_of(request)
-    event["isBase64Encoded"] = encoded
-    return event
+        more["stageVariables"] = dict(target.stage.stage_variables)
+    return payload_of(
+        request,
+        raw_path=unquote(call.path if target.stage.name != _DEFAULT else target.path),
+        account_id=target.account_id,
+        api_id=target.api.api_id,
+        domain=call.domain,
+        domain_prefix=call.domain.partition(".")[0],
+        request_id=call.request_id,
+        trace_header=request.header("x-amzn-trace-id") or new_trace_header(),
+        route_key=target.route.route_key,
+        stage=target.stage.name,
+        signed={"authorizer": dict(caller.context)} if caller is not None else {},
+        more=more,
+    )
 
 
 def old_event_of(target: Target, call: ApiCall, caller: Caller | None) -> dict[str, Any]:
