@@ -45,6 +45,9 @@ class EnvironmentReporter:
     def initialised(self, duration_ms: float, phase: str) -> None:
         """The runtime and the extensions are ready for the first time: what JSON logs tell of that, behind what was printed."""
         self.drain()
+        if self.sandbox is not None:
+            # Nobody can ask any more when the first invocation ends the runtime: its report tells what the init needed.
+            self.sandbox.max_memory_mib()
         for line in self.platform.init_succeeded(time.time(), duration_ms, phase):
             self._log.write(line)
 

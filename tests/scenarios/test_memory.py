@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 EXECUTORS = ("process", "docker")
 
 ALLOCATES = """
@@ -51,6 +53,14 @@ def test_the_next_invoke_has_a_new_environment_with_all_its_memory(
     assert outcome.payload == 20
     used = int(outcome.log.partition("Max Memory Used: ")[2].partition(" MB")[0])
     assert 20 < used < 128
+
+
+@pytest.mark.process_only  # What a container used is known after its end at best.
+def test_the_report_of_a_runtime_that_ends_at_once_tells_what_it_used(
+    deploy: Callable[..., str], invoke: Callable[..., Any]
+) -> None:
+    outcome = invoke(deploy("import os\ndef handler(event, context): os._exit(1)\n"), LogType="Tail")
+    assert int(outcome.log.partition("Max Memory Used: ")[2].partition(" MB")[0]) > 5, outcome.log
 
 
 def test_out_of_memory_while_initialising(deploy: Callable[..., str], invoke: Callable[..., Any]) -> None:
