@@ -84,10 +84,9 @@ def config(plan: Plan, variables: Mapping[str, str], pipes: str | None) -> dict[
         made["ExposedPorts"] = {container: {} for _, _, container in map(_port, plan.flags.ports)}
     if plan.network != "host":
         # Extensions listen for telemetry on sandbox.localdomain; so the engine writes the name with the container's address.
-        # Who is not root may not set the name of a domain.
-        made |= (
-            {"Hostname": HOST} if plan.rootless else dict(zip(("Hostname", "Domainname"), HOST.split("."), strict=True))
-        )
+        # Who is not root may not set the name of a domain, and Podman does not ask for one.
+        whole = plan.rootless or plan.podman
+        made |= {"Hostname": HOST} if whole else dict(zip(("Hostname", "Domainname"), HOST.split("."), strict=True))
     return made
 
 

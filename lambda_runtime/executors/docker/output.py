@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import shutil
 import struct
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 from lambda_runtime.executors.base import SandboxSpec
 
 _READ_BYTES = 64 * 1024
+_REST_OF_A_LINE_S = 0.05
 _FRAME = struct.Struct(">BxxxL")
 
 
@@ -54,7 +56,8 @@ class NamedPipe:
 class AttachedOutput:
     """Output that comes over the engine's connection, read by a thread of its own: whatever carries it can be waited for.
 
-    It arrives a moment after it was written, so a line may be logged behind the END of its invocation.
+    It arrives a moment after it was written, so a line may be logged behind the END of its invocation. It is one line then,
+    nevertheless, if it was written piece by piece: what has no end yet waits a moment for it.
     """
 
     def __init__(self, stream: Any, on_output: Callable[[bytes], None]) -> None:
@@ -74,15 +77,29 @@ class AttachedOutput:
             self._stream.close()
 
     def _read(self) -> None:
+        rest = b""
         try:
-            while header := self._exactly(_FRAME.size):
+            while True:
+                if rest and not self._more_comes():
+                    self._hand_over(rest)
+                    rest = b""
+                if not (header := self._exactly(_FRAME.size)):
+                    break
                 _, length = _FRAME.unpack(header)
-                if data := self._exactly(length):
-                    self._loop.call_soon_threadsafe(self._on_output, data)
+                whole, newline, rest = (rest + self._exactly(length)).rpartition(b"\n")
+                self._hand_over(whole + newline)
         except (OSError, ValueError):
             pass  # The engine, or we, closed the connection: what came before has been handed over.
         with contextlib.suppress(RuntimeError):  # The loop is closed.
+            self._hand_over(rest)
             self._loop.call_soon_threadsafe(self._end)
+
+    def _hand_over(self, data: bytes) -> None:
+        if data:
+            self._loop.call_soon_threadsafe(self._on_output, data)
+
+    def _more_comes(self) -> bool:
+        return bool(select.select([self._stream], [], [], _REST_OF_A_LINE_S)[0])
 
     def _end(self) -> None:
         if not self.ended.done():
