@@ -304,6 +304,20 @@ def test_an_http_api(aws_client: Callable[..., Any], deploy: Callable[..., str],
     assert (staged["pathParameters"], staged["stageVariables"]) == ({"id": "7"}, {"a": "b"})
 
 
+def test_an_http_api_that_is_created_with_its_function(
+    aws_client: Callable[..., Any], deploy: Callable[..., str], gateway: Any
+) -> None:
+    target = aws_client("lambda").get_function(FunctionName=deploy(ANSWERS))["Configuration"]["FunctionArn"]
+    client = aws_client("apigatewayv2")
+    api_id = client.create_api(Name="quick", ProtocolType="HTTP", Target=target, RouteKey="GET /items/{id}")["ApiId"]
+    assert [stage["StageName"] for stage in client.get_stages(ApiId=api_id)["Items"]] == ["$default"]
+    url = f"http://{api_id}.execute-api.us-east-1.localhost"
+    event = call(gateway, f"{url}/items/5").json
+    assert (event["version"], event["routeKey"], event["pathParameters"]) == ("2.0", "GET /items/{id}", {"id": "5"})
+    assert call(gateway, f"{url}/others").status == 404
+    client.delete_api(ApiId=api_id)
+
+
 def test_an_http_api_with_the_old_format(deploy: Callable[..., str], http: Callable[..., Any]) -> None:
     _, fetch = http({"GET /x": deploy(ANSWERS)}, version="1.0")
     event = fetch("/x?a=1").json

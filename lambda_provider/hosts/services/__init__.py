@@ -9,7 +9,7 @@ changed; `install` applies what a service needs.
 | ECR | `ecr`, `ecr_catalog`; its registry is a room of its own |
 | EventBridge, Scheduler | `events`, `schedules`, `cron` |
 | Cognito, Secrets Manager | `cognito`, `secretsmanager` |
-| API Gateway | `api_requests` (which API is meant), `rest_apis`, `http_apis`, `authorizers` |
+| API Gateway | `api_requests` (which API is meant), `rest_apis`, `http_apis`, `quick_create`, `authorizers` |
 | CloudFormation: templates | `templates`, `stack_templates`, `graph` (the order of resources) |
 | CloudFormation: operations | `cloudformation` (what of moto's is replaced), `stacks`, `steps` |
 | CloudFormation: resources | `resources`, `lambda_resources`, `lambda_settings`, `rest_resources`, `http_resources`, … |

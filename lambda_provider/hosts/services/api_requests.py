@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
+from lambda_provider.hosts.services import quick_create
 from lambda_provider.hosts.services.patches import replace
 from lambda_provider.urls.requests import UrlRequest
 from lambda_provider.wire.http import HttpResponse
@@ -67,7 +68,8 @@ def call_of(environ: Mapping[str, Any]) -> ApiCall | None:
 
 
 def install() -> None:
-    """Have moto's API Gateway keep which bodies are binary when an API is created, as it does when that is changed."""
+    """Have moto's API Gateway keep which bodies are binary when an API is created, as it does when that is changed, and make
+    what the target of an HTTP API needs."""
     from moto.apigateway import responses
 
     def keeping(create: Any) -> Any:
@@ -83,6 +85,7 @@ def install() -> None:
         return create_rest_api
 
     replace(responses.APIGatewayResponse, "create_rest_api", "self", keeping)
+    quick_create.install()
 
 
 def with_apis(application: WsgiApplication) -> WsgiApplication:
