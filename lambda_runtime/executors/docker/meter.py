@@ -46,6 +46,12 @@ class Meter:
             if used > 0 and int(memory.get("limit") or 0) <= self._most_mib << 20:
                 self._peak_mib = max(self._peak_mib or 0, -(-used >> 20))
 
+    async def limit_memory(self, container_id: str) -> None:
+        """Have the kernel keep to the function's memory, as nobody else can look at it."""
+        with contextlib.suppress(EngineError):  # It has ended.
+            limit = {"mem_limit": self._memory_mib << 20, "memswap_limit": self._memory_mib << 20}
+            await self._engine.call(lambda client: client.update_container(container_id, **limit))
+
     async def limit_processors(self, container_id: str) -> None:
         """Make the share of the processors a bound."""
         with contextlib.suppress(EngineError):  # It has ended.

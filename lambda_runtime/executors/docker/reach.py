@@ -47,7 +47,7 @@ class Reach:
     from_this_machine: bool = False
     """Connections come from this machine's own address: who makes them for the containers runs here."""
     sees_processes: bool = True
-    """The processes of containers of this machine can be seen, as no other pid namespace is in between."""
+    """Nothing is known to be in between that hides the processes of containers of this machine: no pid namespace of our own."""
 
 
 def find(client: docker.APIClient, info: EngineInfo, settings: ContainerSettings, *, join: bool = False) -> Reach:
@@ -57,8 +57,9 @@ def find(client: docker.APIClient, info: EngineInfo, settings: ContainerSettings
     """
     own = own_container(client)
     found = _find(client, info, settings, own, join)
-    hidden = in_container() and not (own is not None and own["HostConfig"].get("PidMode") == "host")
-    return replace(found, own_container=str(own["Id"]) if own is not None else "", sees_processes=not hidden)
+    if own is None:
+        return found
+    return replace(found, own_container=str(own["Id"]), sees_processes=own["HostConfig"].get("PidMode") == "host")
 
 
 def _find(

@@ -138,6 +138,8 @@ class DockerSandbox(ContainerSandbox):
         if self._ended:
             self._local.close()
             return
+        if self._plan.memory_watched and not self._local.visible:
+            self._track(self._meter.limit_memory(self.container_id))
         self.work_begins()
         for name in self._plan.extensions:
             self._track(self._start_inside(name))

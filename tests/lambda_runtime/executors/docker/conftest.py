@@ -67,6 +67,9 @@ class FakeClient:
     def inspect_container(self, container_id: str) -> dict[str, Any]:
         return {"State": {"Pid": 0}, "NetworkSettings": {"Networks": {"bridge": {"IPAddress": "172.17.0.9"}}}}
 
+    def update_container(self, container_id: str, **limits: int) -> None:
+        self.calls.append(("update", limits))
+
     def kill(self, container_id: str) -> None:
         self.calls.append(("kill", container_id))
 

@@ -107,3 +107,24 @@ async def test_an_image_without_a_shell_names_its_missing_program(engine: Any, t
     engine.client.start_error = docker.errors.APIError("x", explanation=text)
     await started.sandbox.start()
     assert (await started.exit()).entry_point_error == "fork/exec /app: no such file or directory"
+
+
+async def test_the_kernel_bounds_memory_where_the_processes_turn_out_to_be_hidden(
+    engine: Any, started: Started
+) -> None:
+    await started.sandbox.start()
+    async with asyncio.timeout(5):
+        while ("update", {"mem_limit": 512 << 20, "memswap_limit": 512 << 20}) not in engine.client.calls:
+            await asyncio.sleep(0)
+    engine.tell("die", {"exitCode": "0"})
+    await started.exit()
+
+
+async def test_connections_from_this_machine_are_let_in_for_an_engine_that_makes_them_here(
+    engine: Any, tmp_path: Path, plan: Any
+) -> None:
+    reach = Reach("bridge", "192.0.2.7", "192.0.2.7", False, "", from_this_machine=True)
+    spec = SandboxSpec("e", "192.0.2.7:1", {}, bytearray().extend)
+    sandbox = DockerSandbox(plan(), spec, Surroundings(engine, reach, MemoryWatch(), False), None, lambda: None)
+    assert sandbox.admits(("192.0.2.7", 40000), ("192.0.2.7", 1))
+    assert not sandbox.admits(("192.0.2.8", 40000), ("192.0.2.7", 1))
