@@ -170,17 +170,31 @@ def executor() -> str:
     return "docker"
 
 
+LABEL = "lambda-provider.test"
+
+
 @pytest.fixture
-def own_image(engine: Any) -> Iterator[Callable[..., str]]:
-    """`own_image("name:tag", "text")`: the image of a function that answers the text; its names are removed at the end."""
-    made: list[str] = []
+def mark(engine: Any, tmp_path: Path) -> Iterator[str]:
+    """A label for all images of this test: when its gateways have ended they go, whatever names the tools gave them."""
+    from docker.errors import ImageNotFound
+
+    yield f"{LABEL}={tmp_path}"
+    for image in engine.api.images(filters={"label": f"{LABEL}={tmp_path}"}, quiet=True):
+        with contextlib.suppress(ImageNotFound):
+            engine.images.remove(image, force=True)
+
+
+@pytest.fixture
+def own_image(engine: Any, mark: str) -> Callable[..., str]:
+    """`own_image("name:tag", "text")`: the image of a function that answers the text."""
 
     def make(name: str, text: str, size: int = 0) -> str:
         files = {
             "main.py": f"def handler(event, context):\n    return {text!r}\n".encode(),
             "filling": os.urandom(size),
         }
-        files["Dockerfile"] = f'FROM {PYTHON}\nCOPY main.py filling /var/task/\nCMD ["main.handler"]\n'.encode()
+        lines = f'FROM {PYTHON}\nCOPY main.py filling /var/task/\nCMD ["main.handler"]\nLABEL {mark}\n'
+        files["Dockerfile"] = lines.encode()
         context = io.BytesIO()
         with tarfile.open(fileobj=context, mode="w") as archive:
             for path, content in files.items():
@@ -188,14 +202,10 @@ def own_image(engine: Any) -> Iterator[Callable[..., str]]:
                 entry.size, entry.mode = len(content), 0o755
                 archive.addfile(entry, io.BytesIO(content))
         context.seek(0)
-        image, _ = engine.images.build(fileobj=context, custom_context=True, tag=name, rm=True, forcerm=True)
-        made.append(str(image.id))
+        engine.images.build(fileobj=context, custom_context=True, tag=name, rm=True, forcerm=True)
         return name
 
-    yield make
-    for image_id in made:
-        with contextlib.suppress(Exception):
-            engine.images.remove(image_id, force=True)
+    return make
 
 
 def forget(engine: Any, *names: str) -> None:
@@ -220,7 +230,7 @@ def docker(tmp_path: Path, *arguments: str, text: str | None = None) -> str:
 
 
 @pytest.fixture
-def repository(own_gateway, client_for, functions_of):
+def repository(mark, own_gateway, client_for, functions_of):
     """`repository("name", …)`: a gateway, a client of its ECR, its functions, and the URI of a new repository."""
 
     def start(name: str, *arguments: str, **env: str) -> tuple[Any, Any, Any, str]:
@@ -332,7 +342,7 @@ def test_a_registry_that_the_engine_cannot_reach_fails_the_function_and_says_so(
 
 
 @needs_engine
-def test_an_image_of_another_architecture(repository, engine, tmp_path):
+def test_an_image_of_another_architecture(repository, engine, mark, tmp_path):
     running, _, functions, uri = repository("app")
     other = "amd64" if engine.info()["Architecture"] in ("aarch64", "arm64") else "arm64"
     own = {"amd64": "arm64", "arm64": "x86_64"}[other]
@@ -346,7 +356,7 @@ def test_an_image_of_another_architecture(repository, engine, tmp_path):
         {
             "architecture": other,
             "os": "linux",
-            "config": {},
+            "config": {"Labels": dict([mark.split("=")])},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}"]},
         }
     ).encode()
@@ -373,13 +383,13 @@ def test_an_image_of_another_architecture(repository, engine, tmp_path):
 
 
 @pytest.fixture
-def bench(own_gateway, client_for, tmp_path: Path, images) -> Bench:
+def bench(mark, own_gateway, client_for, tmp_path: Path) -> Bench:
     folder = tmp_path / "app"
     folder.mkdir()
     (folder / "image").mkdir()
     (folder / "image" / "main.py").write_text("def handler(event, context):\n    return 'deployed'\n")
     (folder / "image" / "Dockerfile").write_text(
-        f'FROM {PYTHON}\nCOPY main.py /var/task/\nCMD ["main.handler"]\nLABEL of-a-test=\n'
+        f'FROM {PYTHON}\nCOPY main.py /var/task/\nCMD ["main.handler"]\nLABEL {mark}\n'
     )
     gateway = own_gateway()
     more = {"DOCKER_CONFIG": str(folder / "docker"), "DOCKER_BUILDKIT": "0"}
