@@ -36,6 +36,7 @@ class FakeClient:
         self.running: list[dict[str, Any]] = []
         self.start_error: Exception | None = None
         self.pulling = threading.Event()
+        self.updated = threading.Event()
         self.before_pull: Callable[[], None] = lambda: None
 
     def inspect_image(self, name: str) -> dict[str, Any]:
@@ -69,6 +70,7 @@ class FakeClient:
 
     def update_container(self, container_id: str, **limits: int) -> None:
         self.calls.append(("update", limits))
+        self.updated.set()
 
     def kill(self, container_id: str) -> None:
         self.calls.append(("kill", container_id))

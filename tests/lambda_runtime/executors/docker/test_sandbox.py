@@ -113,9 +113,8 @@ async def test_the_kernel_bounds_memory_where_the_processes_turn_out_to_be_hidde
     engine: Any, started: Started
 ) -> None:
     await started.sandbox.start()
-    async with asyncio.timeout(5):
-        while ("update", {"mem_limit": 512 << 20, "memswap_limit": 512 << 20}) not in engine.client.calls:
-            await asyncio.sleep(0)
+    assert await asyncio.to_thread(engine.client.updated.wait, 5)
+    assert ("update", {"mem_limit": 512 << 20, "memswap_limit": 512 << 20}) in engine.client.calls
     engine.tell("die", {"exitCode": "0"})
     await started.exit()
 
