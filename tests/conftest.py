@@ -87,17 +87,22 @@ def start_gateway(*arguments: str, env: Mapping[str, str] | None = None, prefix:
 
 def stop_gateway(gateway: RunningGateway, timeout_s: float = 30.0) -> int:
     """SIGTERM, then the exit status; a gateway that does not end in time is killed and the test fails."""
-    if gateway.process.poll() is None:
-        gateway.process.send_signal(signal.SIGTERM)
+    return stop_process(gateway.process, timeout_s)
+
+
+def stop_process(process: subprocess.Popen[str], timeout_s: float) -> int:
+    """SIGTERM, then the exit status; what does not end in time is killed and the test fails."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
     try:
-        return gateway.process.wait(timeout_s)
+        return process.wait(timeout_s)
     except subprocess.TimeoutExpired:
-        gateway.process.kill()
-        gateway.process.wait()
+        process.kill()
+        process.wait()
         raise
     finally:
-        if gateway.process.stdout is not None:
-            gateway.process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def client_for(

@@ -34,6 +34,15 @@ def started(runtime: FakeRuntime, state_dir: Path | None = None) -> LambdaProvid
     return provider
 
 
+def restarted(provider: LambdaProvider, runtime: FakeRuntime, state_dir: Path) -> LambdaProvider:
+    """Another provider with the state of one that is stopped; no preparation ends before `release_preparations`."""
+    provider.stop()
+    runtime.begun.clear()
+    runtime.deployments.clear()
+    runtime.hold_preparations()
+    return started(runtime, state_dir)
+
+
 def configuration(provider: LambdaProvider, qualifier: str | None = None) -> Any:
     request: Any = {"FunctionName": "f"} | ({"Qualifier": qualifier} if qualifier else {})
     return provider.get_function_configuration(context(), request)
@@ -120,11 +129,7 @@ def many(provider: LambdaProvider, count: int) -> list[str]:
 def test_stored_versions_are_prepared_in_their_order_eight_at_a_time(runtime, tmp_path):
     first = started(runtime, tmp_path)
     arns = many(first, 20)
-    first.stop()
-    runtime.begun.clear()
-    runtime.deployments.clear()
-    runtime.hold_preparations()
-    second = started(runtime, tmp_path)
+    second = restarted(first, runtime, tmp_path)
     runtime.run(turns())
     assert runtime.begun == arns[:8]
     runtime.release_preparations()
@@ -139,11 +144,7 @@ def test_a_version_that_somebody_waits_for_is_next(runtime, tmp_path, by):
     arns = many(first, 30)
     if by == "an event":
         accept(first, runtime, "f25", "$LATEST")
-    first.stop()
-    runtime.begun.clear()
-    runtime.deployments.clear()
-    runtime.hold_preparations()
-    second = started(runtime, tmp_path)
+    second = restarted(first, runtime, tmp_path)
     with ThreadPoolExecutor(1) as thread:
         if by == "an invoke":
             waiting = runtime.submit(second.invoke(context("Invoke"), {"FunctionName": "f25"}))
@@ -166,11 +167,7 @@ def test_a_version_that_somebody_waits_for_is_next(runtime, tmp_path, by):
 def test_a_version_that_is_deleted_in_line_is_not_prepared(runtime, tmp_path):
     first = started(runtime, tmp_path)
     arns = many(first, 20)
-    first.stop()
-    runtime.begun.clear()
-    runtime.deployments.clear()
-    runtime.hold_preparations()
-    second = started(runtime, tmp_path)
+    second = restarted(first, runtime, tmp_path)
     second.delete_function(context(), {"FunctionName": "f15"})
     runtime.release_preparations()
     runtime.until(lambda: len(runtime.deployments) == 19)

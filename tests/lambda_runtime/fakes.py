@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import Capability, ExitStatus, PreparedVersion, SandboxSpec
 from lambda_runtime.logs import LogEntry
+from lambda_runtime.runtime_api.connection import Exchange, RuntimeApiConnection
+from lambda_runtime.runtime_api.routes import Headers, Trailers
 from lambda_runtime.types import FunctionVersion, Invocation
 
 
@@ -155,6 +157,31 @@ class Logs:
     @property
     def text(self) -> str:
         return "".join(self.entries)
+
+
+class Answers:
+    """A router of the Runtime API's server that answers everything, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+
+    def __call__(self, connection: RuntimeApiConnection, method: bytes, path: bytes, headers: Headers) -> Exchange:
+        self.asked.append(path)
+        return _Answer(connection)
+
+
+class _Answer:
+    def __init__(self, connection: RuntimeApiConnection) -> None:
+        self._connection = connection
+
+    def body(self, chunk: bytes) -> None:
+        pass
+
+    def end(self, trailers: Trailers) -> None:
+        self._connection.reply(200, b"", b"{}")
+
+    def aborted(self) -> None:
+        pass
 
 
 class FakeSandbox:

@@ -8,36 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lambda_runtime.runtime_api.connection import Exchange, RuntimeApiConnection
-from lambda_runtime.runtime_api.routes import Headers, Trailers
 from lambda_runtime.runtime_api.server import Address, RuntimeApiServer
 
+from .fakes import Answers
+
 REQUEST = b"GET /anything HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-class Answers:
-    """A router that answers everything, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[bytes] = []
-
-    def __call__(self, connection: RuntimeApiConnection, method: bytes, path: bytes, headers: Headers) -> Exchange:
-        self.asked.append(path)
-        return _Answer(connection)
-
-
-class _Answer:
-    def __init__(self, connection: RuntimeApiConnection) -> None:
-        self._connection = connection
-
-    def body(self, chunk: bytes) -> None:
-        pass
-
-    def end(self, trailers: Trailers) -> None:
-        self._connection.reply(200, b"", b"{}")
-
-    def aborted(self) -> None:
-        pass
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import selectors
-import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from ..conftest import stop_process
 from .conftest import ROLE, Functions
 from .http import refusal, request
 from .machine import alive, descendants, eventually
@@ -116,27 +116,12 @@ def start(folder: Path, **env: str) -> LocalStack:
     raise RuntimeError(f"LocalStack did not start: exit {process.wait()}, {log.read_text()[-2000:]}")
 
 
-def stop(running: LocalStack) -> int:
-    """SIGTERM, then the exit status."""
-    if running.process.poll() is None:
-        running.process.send_signal(signal.SIGTERM)
-    try:
-        return running.process.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        running.process.kill()
-        running.process.wait()
-        raise
-    finally:
-        if running.process.stdout is not None:
-            running.process.stdout.close()
-
-
 @pytest.fixture(scope="module")
 def localstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """One for the module, whose clock of retries runs fast."""
     running = start(tmp_path_factory.mktemp("localstack"), LAMBDA_CLOCK_RATE="120")
     yield running
-    stop(running)
+    stop_process(running.process, STOP_TIMEOUT_S)
 
 
 @pytest.fixture
@@ -150,7 +135,7 @@ def own_localstack(tmp_path: Path) -> Iterator[Callable[..., LocalStack]]:
 
     yield begin
     for running in started:
-        stop(running)
+        stop_process(running.process, STOP_TIMEOUT_S)
 
 
 @pytest.fixture
@@ -521,7 +506,7 @@ def test_nothing_is_left_after_a_reset_and_at_the_end(
     functions.create("last", ECHO)
     functions.invoke("last")
     processes = descendants(running.process.pid)
-    assert stop(running) == 0
+    assert stop_process(running.process, STOP_TIMEOUT_S) == 0
     eventually(lambda: not alive(processes), "all processes end")
     assert not list((tmp_path / "tmp").glob("lambda-runtime-*"))
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from lambda_runtime.runtime_api.connection import Exchange, RuntimeApiConnection
-from lambda_runtime.runtime_api.routes import Headers, Trailers
 from lambda_runtime.runtime_api.server import RuntimeApiServer
+
+from ...fakes import Answers
 
 EVALUATES = """
 def handler(event, context):
@@ -74,27 +74,9 @@ def refused(host, port, times):
 """
 
 
-class _Answer:
-    def __init__(self, connection: RuntimeApiConnection) -> None:
-        self._connection = connection
-
-    def body(self, chunk: bytes) -> None:
-        pass
-
-    def end(self, trailers: Trailers) -> None:
-        self._connection.reply(200, b"", b"{}")
-
-    def aborted(self) -> None:
-        pass
-
-
-def answer(connection: RuntimeApiConnection, method: bytes, path: bytes, headers: Headers) -> Exchange:
-    return _Answer(connection)
-
-
 @pytest.fixture
 async def server() -> AsyncIterator[RuntimeApiServer]:
-    server = RuntimeApiServer(answer)
+    server = RuntimeApiServer(Answers())
     yield server
     server.close()
 
