@@ -19,6 +19,7 @@ from lambda_runtime.failures import (
     exit_in_init,
     exit_reason,
     fault_body,
+    init_error_type,
     lasted_ms,
     reported_type,
     status_of,
@@ -115,7 +116,7 @@ class ExecutionEnvironment(HousedEnvironment):
         self._began = time.monotonic()
         if work is not None:
             self._bind(work, self.version.timeout_s)
-            self._reporter.started(work.invocation, self._bound_at)
+            self._reporter.expect(work.invocation)
         else:
             self._begin_init()
         sandbox = await self._open()
@@ -227,7 +228,7 @@ class ExecutionEnvironment(HousedEnvironment):
             raise Refused(403, "InvalidStateTransition", "State transition is not allowed")
         # The runtime's report is acknowledged in the next turn of the loop, and then it exits by itself; killing it a turn later
         # lets that acknowledgement leave first.
-        failure = InitFailure(error_type or UNNAMED, body)
+        failure = InitFailure(init_error_type(error_type), body)
         self._cancel_timer()
         self._loop.call_soon(self._loop.call_soon, self._init_failed, failure)
 
@@ -267,6 +268,7 @@ class ExecutionEnvironment(HousedEnvironment):
         else:
             # Init was a part of this invocation: its time counts as the invocation's, and the deadline stands.
             self._init_duration_ms = None
+            self._reporter.started(self._work.invocation, time.time())
             self._hand_over(connection, self._work)
 
     def _init_failed(self, failure: InitFailure) -> None:
@@ -275,6 +277,10 @@ class ExecutionEnvironment(HousedEnvironment):
         self._write_init_failure(failure, self._phase)
         if self._work is not None:
             self._init_duration_ms = None
+            invocation = self._work.invocation
+            self._reporter.started(invocation, time.time())
+            if failure.fault:
+                self._reporter.fault(invocation.request_id, *failure.fault)
             self._fail(self._work, failure.error_type, failure.payload)
             self.stop(reason_after(failure.status))
         else:
@@ -343,6 +349,7 @@ class ExecutionEnvironment(HousedEnvironment):
             error_type,
             work.invocation.trace_header,
             work.invocation.tenant_id,
+            in_init=self._initialising,
         )
         self._init_duration_ms = None
         if self.state is State.BUSY:
@@ -390,6 +397,9 @@ class ExecutionEnvironment(HousedEnvironment):
         if work is None:
             return
         request_id = work.invocation.request_id
+        if self._initialising:
+            self._write_init_failure(InitFailure(TIMED_OUT, b"", "timeout"), self._phase)
+            self._reporter.started(work.invocation, time.time())
         self._reporter.timed_out(request_id)
         self._break(work, TIMED_OUT, timeout_body(request_id, self.version.timeout_s), "timeout")
 
@@ -407,11 +417,12 @@ class ExecutionEnvironment(HousedEnvironment):
         due = self._reporter.due.request_id if self._reporter.due is not None else ""
         request_id = self._work.invocation.request_id if self._work is not None else due
         payload = fault_body(error_type, request_id, message)
+        if self._initialising:
+            self._init_failed(InitFailure(error_type, payload, fault=(message, error_type)))
+            return
         if request_id:
             self._reporter.fault(request_id, message, error_type)
-        if self._initialising:
-            self._init_failed(InitFailure(error_type, payload))
-        elif self._work is not None:
+        if self._work is not None:
             self._break(self._work, error_type, payload, "error")
         else:
             self._write_whole_report(status="error", error_type=error_type)

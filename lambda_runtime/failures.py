@@ -24,6 +24,8 @@ class InitFailure:
     error_type: str
     payload: bytes
     status: str = "error"
+    fault: tuple[str, str] | None = None
+    """What the platform says of it in the log, and of which type it is, where the runtime could not report it."""
     error: RuntimeServiceError | None = None
     """What the caller gets instead of the payload, because the environment could not be restored from a snapshot."""
     lost: bool = False
@@ -33,7 +35,14 @@ class InitFailure:
 def exit_in_init(status: ExitStatus, request_id: str = "") -> InitFailure:
     """The runtime ended before it asked for an event; the id is of the invocation that it was started for, if there is one."""
     error_type = "Runtime.InvalidEntrypoint" if status.entry_point_error else EXITED
-    return InitFailure(reported_type(status, error_type), fault_body(error_type, request_id, exit_reason(status)))
+    reason = exit_reason(status)
+    payload = fault_body(error_type, request_id, reason)
+    return InitFailure(reported_type(status, error_type), payload, fault=(reason, error_type))
+
+
+def init_error_type(told: str | None) -> str:
+    """The type of an init error that a runtime reports, as AWS logs it: of exceptions it only knows that there was one."""
+    return told if told is not None and told.startswith(("Runtime.", "Function.")) else "Runtime.Unknown"
 
 
 def exit_reason(status: ExitStatus) -> str:

@@ -152,6 +152,8 @@ class HousedEnvironment(RuntimeEvents, ExtendedEnvironment, ABC):
     def _begin_init(self) -> None:
         self._timer = self._loop.call_later(self._init_timeout_s, self._init_timed_out)
         self._reporter.init_started(self._prepared.runtime_version, self._warnings)
+        if self.initialization_type == "on-demand":
+            self._log.open_tail()  # Somebody waits, and may want to see what the initialisation writes.
 
     def _init_timed_out(self) -> None:
         message = f"Init phase timed out after {self._init_timeout_s:.2f} seconds"

@@ -171,8 +171,13 @@ class EnvironmentLog:
             self._add_application(entries)
 
     def open_tail(self) -> None:
-        """From now on keep what `close_tail` returns."""
-        self._tail = []
+        """Keep what `close_tail` returns, from now on or since it was opened before."""
+        if self._tail is None:
+            self._tail = []
+
+    def drop_tail(self) -> None:
+        """Nobody asked for it."""
+        self._tail = None
 
     def close_tail(self, *more: str | None) -> bytes:
         """The last 4 KiB written since `open_tail`, as if `more` had been, too."""

@@ -37,6 +37,8 @@ class InvokeReport:
     """How long it took to start the environment from a snapshot, if it was for this invocation."""
     restored_in_ms: float = 0.0
     """The part of that in which the runtime was loaded and ran its hooks: it is billed."""
+    in_init: bool = False
+    """It ended in an initialisation that was a part of it."""
 
     def with_memory(self, max_memory_mib: int | None) -> InvokeReport:
         """The same report, with what the sandbox measured."""
@@ -61,7 +63,8 @@ class InvokeReport:
     def handler_failed(self) -> bool:
         """The code itself answered with an error; the platform has nothing to add to that in a text log (recorded)."""
         kind = self.error_type or UNNAMED
-        return self.status == "error" and (kind == UNNAMED or not kind.startswith(_OF_THE_PLATFORM))
+        of_handler = kind == UNNAMED or not kind.startswith(_OF_THE_PLATFORM)
+        return self.status == "error" and not self.in_init and of_handler
 
     @property
     def told_error(self) -> str | None:

@@ -76,11 +76,17 @@ class EnvironmentReporter:
 
     def started(self, invocation: Invocation, moment: float) -> None:
         """START, of the moment before the function got its event: what it writes comes behind."""
-        if invocation.want_log_tail:
-            self._log.open_tail()
+        self.expect(invocation)
         number = self._version.version
         line = self.platform.start(moment, invocation.request_id, number, invocation.trace_header, invocation.tenant_id)
         self._log.write(line, moment)
+
+    def expect(self, invocation: Invocation) -> None:
+        """What is written from now on belongs to this invocation, and so does the initialisation that was for it."""
+        if invocation.want_log_tail:
+            self._log.open_tail()
+        else:
+            self._log.drop_tail()
 
     def fault(self, request_id: str, message: str, error_type: str) -> None:
         """The platform ended an invocation: an exit, a crash of an extension."""

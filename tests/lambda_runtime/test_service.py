@@ -149,6 +149,80 @@ async def test_failed_init_is_repeated_as_part_of_the_invocation(
     assert logs.text.count("[ERROR] no module") == 2
 
 
+def first_words(log_tail: bytes | None) -> list[str]:
+    """Of each line of a log that has no time in it."""
+    return [re.split(r"[ \t]", line)[0] for line in (log_tail or b"").decode().splitlines() if line]
+
+
+async def test_an_init_that_is_part_of_an_invocation_is_logged_before_its_start(
+    service: RuntimeService, executor: FakeExecutor
+) -> None:
+    async def fails(client: RuntimeClient) -> None:
+        client.sandbox.print(b"importing\n")
+        headers = {"Lambda-Runtime-Function-Error-Type": "MyException"}
+        await client.request("POST", "/2018-06-01/runtime/init/error", b'{"errorType": "MyException"}', headers)
+        raise Exit(1)
+
+    executor.script = fails
+    await service.deploy(function_version())
+    result = await service.invoke(invocation(want_log_tail=True))
+    assert first_words(result.log_tail) == ["importing", "INIT_REPORT", "START", "END", "REPORT"]
+    assert result.log_tail is not None
+    assert result.log_tail.count(b"\tStatus: error\tError Type: Runtime.Unknown") == 2
+
+
+async def test_what_the_platform_says_of_a_failed_init_belongs_to_the_invocation(
+    service: RuntimeService, executor: FakeExecutor
+) -> None:
+    async def exits(client: RuntimeClient) -> None:
+        raise Exit(126, entry_point_error="fork/exec /var/task/bootstrap: exec format error")
+
+    executor.script = exits
+    await service.deploy(function_version(runtime="provided.al2023"))
+    tail = (await service.invoke(invocation(want_log_tail=True))).log_tail
+    assert first_words(tail) == ["INIT_REPORT", "START", "RequestId:", "Runtime.InvalidEntrypoint", "END", "REPORT"]
+    assert (
+        f"RequestId: {invocation().request_id} Error: fork/exec /var/task/bootstrap: exec format error\n".encode()
+        in (tail or b"")
+    )
+
+
+async def test_a_timeout_in_the_init_of_an_invocation_is_one_of_both(executor: FakeExecutor, logs: Logs) -> None:
+    async def never(client: RuntimeClient) -> None:
+        await asyncio.Event().wait()
+
+    executor.script = never
+    service = RuntimeService(RuntimeConfig(init_timeout_s=0.02), executor, log_sink=logs)
+    await service.start()
+    await service.deploy(function_version(timeout_s=0.03))
+    tail = (await service.invoke(invocation(want_log_tail=True))).log_tail or b""
+    await service.stop()
+    assert [word for word in first_words(tail) if not word.startswith("20")] == [
+        "INIT_REPORT",
+        "START",
+        "END",
+        "REPORT",
+    ]
+    assert b"Phase: invoke\tStatus: timeout\n" in tail
+    assert tail.index(b"START") < tail.index(b"Task timed out after 0.03 seconds")
+
+
+async def test_the_log_of_a_cold_invocation_has_what_its_init_wrote(
+    service: RuntimeService, executor: FakeExecutor
+) -> None:
+    async def talks(client: RuntimeClient) -> None:
+        client.sandbox.print(b"loading\n")
+        while True:
+            request_id, _, body = await client.next()
+            await client.respond(request_id, body)
+
+    executor.script = talks
+    await service.deploy(function_version())
+    asking = invocation(want_log_tail=True)
+    assert first_words((await service.invoke(asking)).log_tail) == ["loading", "START", "END", "REPORT"]
+    assert first_words((await service.invoke(asking)).log_tail) == ["START", "END", "REPORT"]
+
+
 async def test_exit_in_init_is_reported_with_the_request_id(service: RuntimeService, executor: FakeExecutor) -> None:
     async def die(client: RuntimeClient) -> None:
         raise Exit(127)
