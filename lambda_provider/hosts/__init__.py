@@ -6,6 +6,7 @@
 
 `bare` is Lambda alone. `standalone` is a host with a gateway of its own, and behind it moto for all other services:
 `moto_process` (its life), `upstream` and `proxy` (the way there), `telemetry` (logs and metrics), `credentials` and `identities`.
+`registry` is what Docker pushes to and pulls from, the content of what ECR has.
 In the child run `moto_server`, `moto_callers`, `moto_buckets`, and `moto_activity` with the sources of events: `moto_queues`
 (with `moto_fifo`), `moto_streams` and `moto_table_streams`.
 
