@@ -30,6 +30,8 @@ PASSED_ON: dict[int, int] = {
 }
 """What the zygote sends, and what the processes inside get. Of a freeze and a thaw that wait, the kernel gives the freeze first:
 the lower number."""
+NO_BOOTSTRAP = "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
+"""https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-invocation.html"""
 _FILES_PER_MIB = 256
 """One for each page: the kernel's memory for empty files is bounded, too."""
 SHIELD = linux.MS_NOSUID | linux.MS_NODEV
@@ -306,4 +308,6 @@ def execute(request: Request) -> tuple[int, str]:
         if program == request.variables.get("AWS_LAMBDA_EXEC_WRAPPER"):
             os.write(2, f"{program}: {'does not exist' if missing else 'is not an executable'}\n".encode())
             return (127 if missing else 126), ""
+        if missing and os.path.basename(program) == "bootstrap":
+            return 127, NO_BOOTSTRAP
         return (127 if missing else 126), f"fork/exec {program}: {os.strerror(error.errno or 0).lower()}"

@@ -144,8 +144,9 @@ async def test_own_program_is_executed_in_the_function_or_in_a_layer(machine: An
 @pytest.mark.parametrize(
     ("files", "code", "reason"),
     [
-        ({"other": ""}, 127, "no such file or directory"),
-        ({"bootstrap": b"\x00not a program"}, 126, "exec format error"),
+        ({"other": ""}, 127, "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"),
+        ({"bootstrap": "#!/no/such/interpreter\n"}, 126, "fork/exec {}/bootstrap: no such file or directory"),
+        ({"bootstrap": b"\x00not a program"}, 126, "fork/exec {}/bootstrap: exec format error"),
     ],
 )
 async def test_program_that_cannot_be_executed_says_why(machine: Any, files: Any, code: int, reason: str) -> None:
@@ -153,7 +154,7 @@ async def test_program_that_cannot_be_executed_says_why(machine: Any, files: Any
     environment = await machine.start(prepared)
     async with asyncio.timeout(20):
         status = await environment.sandbox.exited
-    assert status == ExitStatus(code=code, entry_point_error=f"fork/exec {prepared.places.code}/bootstrap: {reason}")
+    assert status == ExitStatus(code=code, entry_point_error=reason.format(prepared.places.code))
 
 
 async def test_runtimes_that_cannot_run_are_refused(machine: Any) -> None:
