@@ -12,49 +12,23 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
 
-from lambda_provider.api import (
-    InvalidParameterValueException,
-    InvalidRuntimeException,
-    InvalidZipFileException,
-    LambdaError,
-    OperationNotImplemented,
-    RecursiveInvocationException,
-    ResourceConflictException,
-    ResourceNotFoundException,
-    ServiceException,
-    SnapStartException,
-    SnapStartNotReadyException,
-    SnapStartRegenerationFailureException,
-    SnapStartTimeoutException,
-    TooManyRequestsException,
-)
+from lambda_provider.api import OperationNotImplemented
 from lambda_provider.context import TRACE_ID, Caller, RequestContext
 from lambda_provider.delivery.records import Parcel
 from lambda_provider.model.function import LATEST, LATEST_PUBLISHED, Function, Version
 from lambda_provider.operations import lineage
 from lambda_provider.operations.base import Operations
+from lambda_provider.operations.invoke_errors import as_aws_error, cannot_run, in_a_loop, not_ready, require_tenant
 from lambda_provider.operations.payload import EMPTY, check_json, check_size, decode_client_context
 from lambda_provider.store.errors import StateError, refused
 from lambda_provider.validation.names import FunctionId, resolve
-from lambda_runtime.concurrency import ACCOUNT_RATE_EXCEEDED
-from lambda_runtime.errors import (
-    RuntimeServiceError,
-    ServiceStopped,
-    SnapshotNotRegenerated,
-    SnapStartFailed,
-    SnapStartTimedOut,
-    Throttled,
-    VersionFailed,
-    VersionNotDeployed,
-)
+from lambda_runtime.errors import RuntimeServiceError, ServiceStopped
 from lambda_runtime.event_queue import Outcome
 from lambda_runtime.types import Invocation, InvocationResult
 
 if TYPE_CHECKING:
     from lambda_provider.api import shapes
 
-# https://docs.aws.amazon.com/lambda/latest/dg/snapstart-troubleshooting.html
-_NOT_READY = "Lambda is initializing your function. It will be ready to invoke once your function state becomes ACTIVE."
 RECURSIVE_INVOCATIONS_DROPPED = "RecursiveInvocationsDropped"
 
 
@@ -122,7 +96,7 @@ class InvokeOperations(Operations):
         """What a synchronous request asks to run, once everything that AWS checks first is in order."""
         check_size(payload, self.config.payload_size)
         function, version, invoked_arn = await self._target(context, request["FunctionName"], request.get("Qualifier"))
-        _require_tenant(version, request.get("TenantId"))
+        require_tenant(version, request.get("TenantId"))
         check_json(payload)
         client_context = request.get("ClientContext")
         trace_header = self._trace(context, function, version, invoked_arn)
@@ -180,7 +154,7 @@ class InvokeOperations(Operations):
     ) -> None:
         check_size(payload, self.config.event_payload_size)
         function, version, invoked_arn = await self._target(context, name, qualifier)
-        _require_tenant(version, tenant_id)
+        require_tenant(version, tenant_id)
         check_json(payload)
         trace_header, loops = self._chain(context, function, version)
         context.answer_headers.append((TRACE_ID, trace_header))
@@ -198,7 +172,7 @@ class InvokeOperations(Operations):
             if loops:
                 self.runtime.count(RECURSIVE_INVOCATIONS_DROPPED, invocation.version_arn, invoked_arn)
         except RuntimeServiceError as error:
-            raise _as_aws_error(error, invocation.version_arn) from error
+            raise as_aws_error(error, invocation.version_arn) from error
         except StateError as error:
             raise refused(error) from error
 
@@ -221,12 +195,12 @@ class InvokeOperations(Operations):
                 # A snapshot may take minutes to make.
                 await self.deployments.ready(f"{function.arn}:{version.number}", at_once=version.snap_start)
             except ServiceStopped as error:
-                raise _as_aws_error(error, function.arn) from error
+                raise as_aws_error(error, function.arn) from error
             function, version = self._choose(identity)
             if version.snap_start and not version.status.settled:
-                raise SnapStartNotReadyException(_NOT_READY)
+                raise not_ready()
         if version.status.state == "Failed" or (function.scaling and function.state_of(version) == "Deactivated"):
-            raise _cannot_run(version, function.state_of(version))
+            raise cannot_run(version, function.state_of(version))
         return function, version, function.arn if identity.qualifier is None else identity.qualified_arn
 
     def _trace(self, context: RequestContext, function: Function, version: Version, invoked_arn: str) -> str:
@@ -234,10 +208,7 @@ class InvokeOperations(Operations):
         trace_header, loops = self._chain(context, function, version)
         if loops:
             self.runtime.count(RECURSIVE_INVOCATIONS_DROPPED, f"{function.arn}:{version.number}", invoked_arn)
-            raise RecursiveInvocationException(
-                "Lambda has detected your function being invoked in a recursive loop with other Amazon Web Services resources "
-                "and stopped your function's invocation."
-            )
+            raise in_a_loop()
         return trace_header
 
     def _chain(self, context: RequestContext, function: Function, version: Version) -> tuple[str, bool]:
@@ -277,7 +248,7 @@ class InvokeOperations(Operations):
         try:
             return await self.runtime.invoke(invocation)
         except RuntimeServiceError as error:
-            raise _as_aws_error(error, invocation.version_arn) from error
+            raise as_aws_error(error, invocation.version_arn) from error
 
 
 async def _events(result: InvocationResult) -> AsyncIterator[shapes.InvokeWithResponseStreamResponseEvent]:
@@ -299,58 +270,3 @@ async def _events(result: InvocationResult) -> AsyncIterator[shapes.InvokeWithRe
     if result.log_tail is not None:
         complete["LogResult"] = base64.b64encode(result.log_tail).decode()
     yield {"InvokeComplete": complete}
-
-
-def _require_tenant(version: Version, tenant_id: str | None) -> None:
-    """Raise unless an invoke names its tenant exactly when the function isolates tenants.
-
-    Developer Guide, "Troubleshooting tenant isolation".
-    """
-    if version.configuration.tenant_isolated == (tenant_id is not None):
-        return
-    raise InvalidParameterValueException(
-        "The invoked function is not enabled with tenancy configuration. "
-        "Remove the tenant ID from your request and try again."
-        if tenant_id is not None
-        else "The invoked function is enabled with tenancy configuration. "
-        "Add a valid tenant ID in your request and try again."
-    )
-
-
-def _cannot_run(version: Version, state: str) -> LambdaError:
-    """The error for a version that failed to become Active, or is not any more; its reason tells what to do about it."""
-    status = version.status
-    reason = status.state_reason or ""
-    if status.state_reason_code == "InvalidRuntime":
-        return InvalidRuntimeException(reason)
-    if status.state_reason_code == "InvalidZipFileException":
-        return InvalidZipFileException(reason)
-    return ResourceConflictException(
-        f"The operation cannot be performed at this time. The function is currently in the following state: {state}"
-    )
-
-
-def _as_aws_error(error: RuntimeServiceError, version_arn: str) -> LambdaError:
-    """AWS's error for what the data plane refused (recorded for throttling: test_reserved_provisioned_overlap)."""
-    if isinstance(error, Throttled):
-        # The account's rate has words of its own (https://github.com/fyoorer/ShadowClone/issues/46).
-        message = "Rate exceeded" if error.reason == ACCOUNT_RATE_EXCEEDED else "Rate Exceeded."
-        return TooManyRequestsException(message, Reason=error.reason)
-    if isinstance(error, VersionNotDeployed):
-        return ResourceNotFoundException(f"Function not found: {version_arn}")
-    if isinstance(error, VersionFailed):
-        return InvalidRuntimeException(str(error))
-    if isinstance(error, SnapStartTimedOut):
-        return SnapStartTimeoutException("Lambda couldn't restore the snapshot within the timeout limit.")
-    if isinstance(error, SnapStartFailed):
-        # The words are the model's.
-        return SnapStartException(
-            "The afterRestore() runtime hook encountered an error. For more information, check the Amazon CloudWatch logs."
-        )
-    if isinstance(error, SnapshotNotRegenerated):
-        return SnapStartRegenerationFailureException(
-            "Lambda couldn't regenerate the SnapStart snapshot for the function."
-        )
-    if isinstance(error, ServiceStopped):
-        return ServiceException("The service is stopping.")
-    return ServiceException(str(error))
