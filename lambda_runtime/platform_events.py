@@ -139,13 +139,14 @@ class TextPlatformLog:
         if report.restore_duration_ms is not None:
             parts.append(f"Restore Duration: {report.restore_duration_ms:.2f} ms")
             parts.append(f"Billed Restore Duration: {report.billed_restore_ms} ms")
+        text = "\t".join(parts) + "\t"
         if report.status != "success" and not report.handler_failed:
-            parts.append(f"Status: {report.status}")
+            text += f"Status: {report.status}"  # No tab behind it.
             if report.told_error:
-                parts.append(f"Error Type: {report.told_error}")
+                text += f"\tError Type: {report.told_error}"
         if trace := _sampled_trace(report.trace_header):
-            parts.append(f"\nXRAY TraceId: {trace['Root']}\tSegmentId: {trace.get('Parent', '')}\tSampled: true")
-        return "\t".join(parts) + "\t\n"
+            text += f"\nXRAY TraceId: {trace['Root']}\tSegmentId: {trace.get('Parent', '')}\tSampled: true\t"
+        return text + "\n"
 
     def extension(self, moment: float, name: str, state: str, events: Sequence[str], error: str | None) -> str | None:
         text = f"EXTENSION\tName: {name}\tState: {state}\tEvents: [{', '.join(events)}]"

@@ -26,12 +26,12 @@ def test_first_report_has_the_init_duration_and_bills_it() -> None:
 
 def test_failed_report_has_status_and_error_type() -> None:
     text = TextPlatformLog().report(0, report(status="error", error_type="Runtime.ExitError"))
-    assert text.endswith("\tStatus: error\tError Type: Runtime.ExitError\t\n")
+    assert text.endswith("\tStatus: error\tError Type: Runtime.ExitError\n")
 
 
 def test_report_of_a_timeout_has_the_status_alone() -> None:
     timeout = report(status="timeout", error_type="Sandbox.Timedout")
-    assert TextPlatformLog().report(0, timeout).endswith("\tMax Memory Used: 36 MB\tStatus: timeout\t\n")
+    assert TextPlatformLog().report(0, timeout).endswith("\tMax Memory Used: 36 MB\tStatus: timeout\n")
     assert "errorType" not in json.loads(JsonPlatformLog().report(0, timeout))["record"]
 
 
@@ -42,7 +42,9 @@ def test_error_of_the_handler_itself_is_not_in_the_text_report() -> None:
 
 def test_sampled_trace_is_in_the_report() -> None:
     text = TextPlatformLog().report(0, report(trace_header="Root=1-a-b;Parent=c;Sampled=1"))
-    assert "XRAY TraceId: 1-a-b\tSegmentId: c\tSampled: true" in text
+    assert text.endswith("36 MB\t\nXRAY TraceId: 1-a-b\tSegmentId: c\tSampled: true\t\n")
+    text = TextPlatformLog().report(0, report(status="timeout", trace_header="Root=1-a-b;Parent=c;Sampled=1"))
+    assert "36 MB\tStatus: timeout\nXRAY TraceId: 1-a-b" in text
 
 
 def test_json_report_follows_the_telemetry_schema() -> None:

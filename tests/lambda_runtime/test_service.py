@@ -98,7 +98,7 @@ async def test_timeout_ends_the_environment_and_says_how_long_it_ran(
     }
     assert executor.started[0].killed
     assert b"Task timed out after 0.05 seconds" in result.log_tail
-    assert re.search(rb"Duration: 50\.00 ms\tBilled Duration: \d+ ms\t.*\tStatus: timeout\t\n", result.log_tail)
+    assert re.search(rb"Duration: 50\.00 ms\tBilled Duration: \d+ ms\t.*\tStatus: timeout\n", result.log_tail)
     assert (await service.invoke(invocation(b"3"))).payload == b"3"
 
 
