@@ -85,6 +85,11 @@ class HostConformance:
             parts = urlsplit(url or "http://none")
             assert parts.scheme in ("http", "https") and parts.netloc, f"{url!r} is not a URL"
 
+    def test_an_image_of_somewhere_else_is_not_its_own(self) -> None:
+        with self._served() as (host, _):
+            found = _in_a_thread(partial(host.find_image, "registry.example/team/app:v1"))
+            assert found is None, f"find_image has to answer None for an image of another registry, not {found}"
+
     def test_credentials_are_those_of_the_account(self) -> None:
         with self._served() as (host, _):
             session = {"role_arn": _ROLE, "session_name": "conformance"}

@@ -12,7 +12,7 @@ from lambda_provider.asgi import ClientGone, Receive, Scope, Send
 from lambda_provider.host import ServiceUnavailable
 from lambda_provider.hosts.registry.blob_routes import BlobRoutes
 from lambda_provider.hosts.registry.blobs import GRACE_S, BlobStore
-from lambda_provider.hosts.registry.catalog import Catalog
+from lambda_provider.hosts.registry.catalog import Catalog, DamagedRecord
 from lambda_provider.hosts.registry.ecr import Ecr
 from lambda_provider.hosts.registry.errors import RegistryError
 from lambda_provider.hosts.registry.exchange import Request, Response
@@ -59,6 +59,9 @@ class Registry:
             response = _refusal(error)
         except ServiceUnavailable as error:
             response = _refusal(RegistryError("UNAVAILABLE", str(error)))
+        except DamagedRecord as error:
+            logger.error("%s", error)
+            response = _refusal(RegistryError("UNKNOWN", str(error)))
         except TimeoutError:
             late = RegistryError("BLOB_UPLOAD_INVALID", "The body did not arrive in time")
             late.headers.append(("connection", "close"))

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,10 @@ class RepositoryRecord:
         return next(found, None)
 
 
+class DamagedRecord(OSError):
+    """The file of a repository is not what was written."""
+
+
 class Catalog:
     """The files of a directory. Methods block for a file of some kilobytes at most; usable from every thread."""
 
@@ -56,14 +60,21 @@ class Catalog:
         self._lock = threading.Lock()
 
     def find(self, repository: Repository) -> RepositoryRecord | None:
-        """A repository, None if ECR has none of that name."""
+        """A repository, None if ECR has none of that name. Raises DamagedRecord."""
         return self._load(self._file(repository))
 
-    def all(self) -> Iterator[RepositoryRecord]:
-        """Every repository, in no order."""
+    def all(self, skip: Callable[[DamagedRecord], None] | None = None) -> Iterator[RepositoryRecord]:
+        """Every repository, in no order. A damaged one is handed to `skip`; without that, raises DamagedRecord."""
         for path in self._root.glob("*/*/*.json"):
-            if (record := self._load(path)) is not None:
-                yield record
+            try:
+                record = self._load(path)
+            except DamagedRecord as error:
+                if skip is None:
+                    raise
+                skip(error)
+            else:
+                if record is not None:
+                    yield record
 
     def within(self, account_id: str, region: str) -> Iterator[RepositoryRecord]:
         """The repositories of an account in a region."""
@@ -108,7 +119,12 @@ class Catalog:
             known = self._read.get(path)
             if known is not None and known[0] == version:
                 return known[1]
-            record = _record(path, json.loads(path.read_text()))
+            try:
+                record = _record(path, json.loads(path.read_text()))
+            except (ValueError, KeyError, TypeError) as error:
+                raise DamagedRecord(
+                    f"{path} is damaged ({error!r}): restore it from a copy, or delete it and push its images again"
+                ) from error
             with self._lock:
                 if len(self._read) >= _KEPT:
                     self._read.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from lambda_provider.hosts.registry.catalog import Catalog, RepositoryRecord
 from lambda_provider.hosts.registry.names import Repository
 from lambda_provider.hosts.services.patches import replace
+
+logger = logging.getLogger(__name__)
 
 _CHANGES = (
     "create_repository",
@@ -61,7 +64,7 @@ class _Kept:
 
     def load(self, models: Any) -> None:
         """Make the repositories that the catalog has."""
-        for record in self._catalog.all():
+        for record in self._catalog.all(skip=lambda error: logger.error("a repository of ECR is left out: %s", error)):
             backend = models.ecr_backends[record.repository.account_id][record.repository.region]
             if record.repository.name not in backend.repositories:
                 _restore(models, backend, record)

@@ -17,7 +17,7 @@ class MotoChanged(RuntimeError):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"moto {version('moto')} {what}: this version of lambda-provider does not know it; install another moto >=5.1,<6"
+            f"moto {version('moto')} {what}: this version of lambda-provider does not know it; install another moto >=5.1.15,<6"
         )
 
 

@@ -203,3 +203,24 @@ def test_without_ecr_the_registry_says_what_is_missing(
     assert app("GET", "manifests/v1").status == 200
     answer = app("PUT", "manifests/v2", manifest, content_type=MANIFEST)
     assert (answer.status, answer.error) == (503, "UNAVAILABLE")
+
+
+def test_a_damaged_file_is_named_and_harms_no_other_repository(
+    gateways: Callable[[], LocalGateway], client: Callable[..., Any], tmp_path: Path
+) -> None:
+    first = gateways()
+    ecr = client(first, "ecr")
+    for name in ("damaged", "whole"):
+        ecr.create_repository(repositoryName=name)
+        Client(first.port, name).image("v1", name)
+    size = blobs_of(first).size()
+    (damaged,) = [path for path in tmp_path.rglob("*.json") if '"name":"damaged"' in path.read_text()]
+    text = damaged.read_text()
+    damaged.write_text(text[: len(text) // 2])
+    second = gateways()
+    answer = Client(second.port, "damaged")("GET", "manifests/v1")
+    assert (answer.status, answer.error) == (500, "UNKNOWN") and str(damaged) in answer.body.decode()
+    assert Client(second.port, "whole")("GET", "manifests/v1").status == 200
+    (repository,) = client(second, "ecr").describe_repositories()["repositories"]
+    assert repository["repositoryName"] == "whole"
+    assert blobs_of(second).size() == size, "what a damaged file refers to is not garbage"
