@@ -205,6 +205,68 @@ def test_versioned_objects_are_named_with_their_version(aws_client: Clients, fun
     }
 
 
+def upload_in_parts(s3: Any, bucket: str, key: str) -> None:
+    upload = {"Bucket": bucket, "Key": key, "UploadId": s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]}
+    part = s3.upload_part(**upload, PartNumber=1, Body=b"1234")
+    s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+
+
+def test_what_becomes_of_an_object_is_one_event(aws_client: Clients, function: Hearing, bucket: str) -> None:
+    """However many things that is made of: tags that come with it, the parts of an upload."""
+    s3 = aws_client("s3")
+    notify(s3, bucket, function.arn, ["s3:ObjectCreated:*", "s3:ObjectTagging:*"])
+    s3.put_object(Bucket=bucket, Key="put", Body=b"1", Tagging="a=b")
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/put", TaggingDirective="REPLACE", Tagging="c=d")
+    upload_in_parts(s3, bucket, "parts")
+    s3.put_object_tagging(Bucket=bucket, Key="parts", Tagging={"TagSet": [{"Key": "e", "Value": "f"}]})
+    s3.put_object(Bucket=bucket, Key="last", Body=b"1")
+    told = [(record["eventName"], record["s3"]["object"]["key"]) for (record,) in map(records_of, function.events(5))]
+    assert sorted(told) == [
+        ("ObjectCreated:CompleteMultipartUpload", "parts"),
+        ("ObjectCreated:Copy", "copy"),
+        ("ObjectCreated:Put", "last"),
+        ("ObjectCreated:Put", "put"),
+        ("ObjectTagging:Put", "parts"),
+    ]
+
+
+def records_of(event: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(event["Records"])
+
+
+def test_a_bucket_tells_event_bridge(aws_client: Clients, function: Hearing, bucket: str) -> None:
+    s3, events = aws_client("s3"), aws_client("events")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
+    pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}}
+    events.put_rule(Name=bucket, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=bucket, Targets=[{"Id": "function", "Arn": function.arn}])
+    put = s3.put_object(Bucket=bucket, Key="a b", Body=b"1234")
+    upload_in_parts(s3, bucket, "parts")
+    s3.delete_object(Bucket=bucket, Key="a b")
+    heard = function.events(3)
+    assert len({event["id"] for event in heard}) == 3
+    created, parts, deleted = sorted(heard, key=lambda event: int(event["detail"]["object"]["sequencer"], 16))
+    assert created["detail-type"] == parts["detail-type"] == "Object Created"
+    content = dict(created["detail"]["object"])
+    assert content.pop("sequencer") < parts["detail"]["object"]["sequencer"]
+    assert content == {
+        "key": "a b",
+        "size": 4,
+        "etag": "81dc9bdb52d04dc20036dbd8313ed055",
+        "version-id": put["VersionId"],
+    }
+    assert (created["detail"]["reason"], parts["detail"]["reason"]) == ("PutObject", "CompleteMultipartUpload")
+    assert created["detail"]["requester"] == created["account"]
+    assert deleted["detail-type"] == "Object Deleted" and "size" not in deleted["detail"]["object"]
+    assert (deleted["detail"]["reason"], deleted["detail"]["deletion-type"]) == (
+        "DeleteObject",
+        "Delete Marker Created",
+    )
+    events.remove_targets(Rule=bucket, Ids=["function"])
+    events.delete_rule(Name=bucket)
+
+
 def test_a_notification_needs_a_function_that_exists(aws_client: Clients, function: Hearing, bucket: str) -> None:
     with pytest.raises(ClientError) as raised:
         notify(aws_client("s3"), bucket, function.arn + "-gone", ["s3:ObjectCreated:*"])

@@ -5,7 +5,7 @@ changed; `install` applies what a service needs.
 
 | service | modules |
 | --- | --- |
-| SNS, SQS, S3, Logs, Step Functions | `sns`, `sqs`, `s3`, `logs`, `stepfunctions` |
+| SNS, SQS, S3, Logs, Step Functions | `sns`, `sqs`, `s3` with `s3_event_bridge`, `logs`, `stepfunctions` |
 | ECR | `ecr`, `ecr_catalog`; its registry is a room of its own |
 | EventBridge, Scheduler | `events`, `schedules`, `cron` |
 | Cognito, Secrets Manager | `cognito`, `secretsmanager` |

@@ -10,10 +10,12 @@ import itertools
 import json
 import secrets
 import time
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote_plus
 
+from lambda_provider.hosts.services import s3_event_bridge
 from lambda_provider.hosts.services.link import Origin, link
 from lambda_provider.hosts.services.patches import View, replace
 
@@ -32,11 +34,13 @@ _VERSIONS = {
 _WITHOUT_CONTENT = ("ObjectRemoved:Delete", "LifecycleExpiration:Delete")
 
 _sequence = itertools.count(1)
+_expected: ContextVar[str] = ContextVar("_expected", default="")
+"""How the names of events begin that the request in this thread has; moto makes more of what it is done with."""
 
 
 def install() -> None:
     """Have moto's S3 tell our functions."""
-    from moto.s3 import models, notifications
+    from moto.s3 import models, notifications, responses
     from moto.s3.exceptions import InvalidArgumentError
 
     def _run(_: Any) -> Any:
@@ -62,6 +66,21 @@ def install() -> None:
 
         return set_notification_configuration
 
+    def _bridged(_: Any) -> Any:
+        def send(account_id: str, bucket: Any, event_name: Any, key: Any) -> None:
+            name = event_name.value.removeprefix("s3:")
+            detail_type = notifications._detail_type(event_name)
+            s3_event_bridge.tell(account_id, bucket, name, detail_type, object_of(name, bucket, key))
+
+        return send
+
+    def _filtered(send_event: Any) -> Any:
+        def send(account_id: str, event_name: Any, bucket: Any, key: Any) -> None:
+            if event_name.value.startswith(_expected.get()):
+                send_event(account_id, event_name, bucket, key)
+
+        return send
+
     def _marked(set_marker: Any) -> Any:
         def set_delete_marker(self: Any, bucket_name: str, key_name: str) -> Any:
             marker = set_marker(self, bucket_name, key_name)
@@ -80,22 +99,37 @@ def install() -> None:
 
     replace(models.FakeBucket, "get_permission", "self action resource", _without_conditions)
     replace(notifications, "_get_s3_event", "event_name bucket key notification_id", lambda _: event_of)
+    replace(notifications, "_send_event_bridge_message", "account_id bucket event_name key", _bridged)
+    replace(notifications, "send_event", "account_id event_name bucket key", _filtered)
+    replace(responses.S3Response, "put_object", "self", _only("s3:ObjectCreated:"))
+    replace(responses.S3Response, "copy_object", "self", _only("s3:ObjectCreated:"))
+    complete = _only("s3:ObjectCreated:CompleteMultipartUpload")
+    replace(models.S3Backend, "complete_multipart_upload", "self bucket_name multipart_id", complete)
     replace(notifications, "_invoke_awslambda", "account_id event_body fn_arn region_name", _run)
     replace(models.FakeBucket, "set_notification_configuration", "self notification_config", _checked)
     replace(models.S3Backend, "_set_delete_marker", "self bucket_name key_name", _marked)
 
 
+def _only(beginning: str) -> Any:
+    """For what is one event on AWS: an upload in parts is none of `Put`, and tags that come with an object are none at all."""
+
+    def make(operation: Any) -> Any:
+        def operate(self: Any, *arguments: Any, **options: Any) -> Any:
+            token = _expected.set(beginning)
+            try:
+                return operation(self, *arguments, **options)
+            finally:
+                _expected.reset(token)
+
+        return operate
+
+    return make
+
+
 def event_of(event_name: str, bucket: Any, key: Any, notification_id: str) -> dict[str, Any]:
     """The event for one object. `bucket` and `key` are moto's; `event_name` has its `s3:` still."""
     name = str(getattr(event_name, "value", event_name)).removeprefix("s3:")
-    entity: dict[str, Any] = {"key": quote_plus(key.name, safe="/")}
-    if name not in _WITHOUT_CONTENT and (size := getattr(key, "size", None)) is not None:
-        entity["size"] = size
-    if name not in _WITHOUT_CONTENT:
-        entity["eTag"] = str(getattr(key, "etag", "d41d8cd98f00b204e9800998ecf8427e")).strip('"')
-    if bucket.is_versioned and key.version_id is not None:
-        entity["versionId"] = str(key.version_id)
-    entity["sequencer"] = sequencer()
+    entity = object_of(name, bucket, key) | {"key": quote_plus(key.name, safe="/")}
     now = time.time()
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
     return {
@@ -125,6 +159,19 @@ def event_of(event_name: str, bucket: Any, key: Any, notification_id: str) -> di
             }
         ]
     }
+
+
+def object_of(name: str, bucket: Any, key: Any) -> dict[str, Any]:
+    """The object that an event is about, with its key as it is."""
+    entity: dict[str, Any] = {"key": key.name}
+    if name not in _WITHOUT_CONTENT and (size := getattr(key, "size", None)) is not None:
+        entity["size"] = size
+    if name not in _WITHOUT_CONTENT:
+        entity["eTag"] = str(getattr(key, "etag", "d41d8cd98f00b204e9800998ecf8427e")).strip('"')
+    if bucket.is_versioned and key.version_id is not None:
+        entity["versionId"] = str(key.version_id)
+    entity["sequencer"] = sequencer()
+    return entity
 
 
 @lru_cache(maxsize=64)
