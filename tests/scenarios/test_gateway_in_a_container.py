@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios import machine
+from tests.scenarios import listening_extension, machine
 
 pytestmark = pytest.mark.docker
 
@@ -167,6 +167,14 @@ def handler(event, context):
     functions.create("layered", source, Layers=[layer["LayerVersionArn"]])
     assert functions.result("layered", {"a": 1}) == [{"a": 1}, "from the layer", 1]
     assert functions.result("layered", 2) == [2, "from the layer", 2]
+
+
+def test_extensions_run_and_are_told_telemetry(contained, functions_of, zip_of):
+    functions = functions_of(contained)
+    layer = listening_extension.layer(functions.client, zip_of)
+    functions.create("extended", listening_extension.NOTES, Layers=[layer])
+    machine.eventually(lambda: "INVOKE" in functions.result("extended"), "the extension hears of an invocation")
+    machine.eventually(lambda: "platform.report" in functions.result("extended"), "telemetry is delivered")
 
 
 def test_functions_call_the_gateway_and_its_services_by_the_url_that_they_are_given(contained, functions_of):

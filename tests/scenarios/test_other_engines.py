@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios import machine, other_engines
+from tests.scenarios import listening_extension, machine, other_engines
 from tests.scenarios.other_engines import OtherEngine
 
 pytestmark = pytest.mark.docker
@@ -111,6 +111,14 @@ def handler(event, context):
 """
     functions.create("caller", caller, MemorySize=512)
     assert functions.result("caller", {"a": 1}) == {"a": 1}
+
+
+def test_extensions_run_and_are_told_telemetry_where_the_gateway_reaches_into_containers(functions, zip_of, kind):
+    layer = listening_extension.layer(functions.client, zip_of)
+    functions.create("extended", listening_extension.NOTES, Layers=[layer])
+    machine.eventually(lambda: "INVOKE" in functions.result("extended"), "the extension hears of an invocation")
+    if kind == "podman":
+        machine.eventually(lambda: "platform.report" in functions.result("extended"), "telemetry is delivered")
 
 
 def test_memory_is_bounded_and_measured(functions):

@@ -60,17 +60,21 @@ def remove_all(client: docker.APIClient, labels: list[str]) -> None:
 
 def remove_container(client: docker.APIClient, container_id: str) -> bool:
     """Remove a container, running or not; False if somebody else does. It is gone when this returns."""
+    killed = False
+    with contextlib.suppress(docker.errors.APIError):  # It does not run.
+        client.kill(container_id)  # Podman would ask it to end before, and wait for ten seconds.
+        killed = True
     try:
         client.remove_container(container_id, force=True, v=True)
     except docker.errors.APIError as error:
         if error.status_code == 404:
-            return False
+            return killed
         if error.status_code != 409:
             raise
         # The engine is at it already.
         with contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException):
             client.wait(container_id, timeout=_GONE_LIMIT_S, condition="removed")
-        return False
+        return killed
     return True
 
 

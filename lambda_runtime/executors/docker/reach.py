@@ -22,6 +22,8 @@ from lambda_runtime.executors.docker.client import EngineInfo
 _LOG = logging.getLogger(__name__)
 
 HOST_NAME = "host.docker.internal"
+NOWHERE = "255.255.255.255"
+"""To connect there fails at once."""
 _ANY = "0.0.0.0"
 _UNTRANSLATED = ("macvlan", "ipvlan")
 """Drivers of networks whose containers are seen outside under their own addresses."""

@@ -35,7 +35,7 @@ from lambda_runtime.executors.docker.leftovers import remove_container
 from lambda_runtime.executors.docker.local_view import LocalView
 from lambda_runtime.executors.docker.meter import Meter
 from lambda_runtime.executors.docker.output import Outputs, untimed
-from lambda_runtime.executors.docker.reach import Reach
+from lambda_runtime.executors.docker.reach import NOWHERE, Reach
 from lambda_runtime.executors.process.memory import MemoryWatch
 from lambda_runtime.executors.process.peers import Address, holds, owner_of
 
@@ -134,6 +134,8 @@ class DockerSandbox(ContainerSandbox):
         found = await engine.call(run)
         addresses = [each.get("IPAddress") for each in (found["NetworkSettings"].get("Networks") or {}).values()]
         self.address = next((str(each) for each in addresses if each), LOOPBACK)
+        if self._around.reach.from_this_machine:
+            self.address = NOWHERE  # Its own address is one of another network; somebody else may have it in ours.
         self._local = LocalView.of(int(found["State"].get("Pid") or 0), container_id, self._plan.memory_mib)
         if self._ended:
             self._local.close()

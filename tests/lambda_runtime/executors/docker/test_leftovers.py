@@ -31,6 +31,9 @@ class Shelf:
             raise docker.errors.NotFound("gone")
         return {"State": {"Running": True}}
 
+    def kill(self, name: str) -> None:
+        pass
+
     def remove_container(self, name: str, **options: Any) -> None:
         self.removed.append(name)
 
