@@ -192,15 +192,18 @@ def test_objects_that_come_and_go_are_events(aws_client: Clients, function: Hear
 def test_versioned_objects_are_named_with_their_version(aws_client: Clients, function: Hearing, bucket: str) -> None:
     s3 = aws_client("s3")
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    notify(s3, bucket, function.arn, ["s3:ObjectCreated:*", "s3:ObjectRemoved:DeleteMarkerCreated"])
+    notify(s3, bucket, function.arn, ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"])
     put = s3.put_object(Bucket=bucket, Key="key", Body=b"1")
     deleted = s3.delete_object(Bucket=bucket, Key="key")
+    s3.delete_object(Bucket=bucket, Key="key", VersionId=put["VersionId"])
+    s3.delete_object(Bucket=bucket, Key="key", VersionId="there-is-none")
     versions = {
         event["Records"][0]["eventName"]: event["Records"][0]["s3"]["object"]["versionId"]
-        for event in function.events(2)
+        for event in function.events(3)
     }
     assert versions == {
         "ObjectCreated:Put": put["VersionId"],
+        "ObjectRemoved:Delete": put["VersionId"],
         "ObjectRemoved:DeleteMarkerCreated": deleted["VersionId"],
     }
 

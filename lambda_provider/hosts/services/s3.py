@@ -36,6 +36,8 @@ _WITHOUT_CONTENT = ("ObjectRemoved:Delete", "LifecycleExpiration:Delete")
 _sequence = itertools.count(1)
 _expected: ContextVar[str] = ContextVar("_expected", default="")
 """How the names of events begin that the request in this thread has; moto makes more of what it is done with."""
+_NOTHING = "-"
+"""With which no name begins. Of versions, moto tells only when the last one is deleted, and of which it does not say."""
 
 
 def install() -> None:
@@ -90,6 +92,22 @@ def install() -> None:
 
         return set_delete_marker
 
+    def _told(delete: Any) -> Any:
+        def delete_object(
+            self: Any, bucket_name: str, key_name: str, version_id: str | None = None, *arguments: Any, **options: Any
+        ) -> Any:
+            bucket = self.get_bucket(bucket_name)
+            if version_id is None or not bucket.is_versioned:
+                return delete(self, bucket_name, key_name, version_id, *arguments, **options)
+            versions = {str(each.version_id): each for each in bucket.keys.getlist(key_name, [])}
+            deleted = _only(_NOTHING)(delete)(self, bucket_name, key_name, version_id, *arguments, **options)
+            if (version := versions.get(str(version_id))) is not None:
+                event = notifications.S3NotificationEvent.OBJECT_REMOVED_DELETE_EVENT
+                notifications.send_event(self.account_id, event, bucket, version)
+            return deleted
+
+        return delete_object
+
     def _without_conditions(permission: Any) -> Any:
         def get_permission(self: Any, action: str, resource: str) -> Any:
             policy = None if self.policy is None else without_conditional_denials(self.policy)
@@ -107,6 +125,7 @@ def install() -> None:
     replace(models.S3Backend, "complete_multipart_upload", "self bucket_name multipart_id", complete)
     replace(notifications, "_invoke_awslambda", "account_id event_body fn_arn region_name", _run)
     replace(models.FakeBucket, "set_notification_configuration", "self notification_config", _checked)
+    replace(models.S3Backend, "delete_object", "self bucket_name key_name version_id", _told)
     replace(models.S3Backend, "_set_delete_marker", "self bucket_name key_name", _marked)
 
 
