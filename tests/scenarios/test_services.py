@@ -475,7 +475,10 @@ def handler(event, context):
         event["response"].update(autoConfirmUser=True, autoVerifyEmail=True)
     elif source.startswith("TokenGeneration"):
         event["response"]["claimsOverrideDetails"] = {
-            "claimsToAddOrOverride": {"colour": "blue", "user": event["userName"]}, "claimsToSuppress": ["origin_jti"],
+            "claimsToAddOrOverride": {
+                "colour": "blue", "user": event["userName"], "status": event["request"]["userAttributes"]["cognito:user_status"],
+            },
+            "claimsToSuppress": ["origin_jti"],
         }
     print("TRIGGER", source)
     return event
@@ -504,7 +507,8 @@ def test_triggers_of_a_user_pool(aws_client: Clients, deploy: Callable[..., str]
     tokens = cognito.initiate_auth(ClientId=client, AuthFlow="USER_PASSWORD_AUTH", AuthParameters=parameters)
     payload = tokens["AuthenticationResult"]["IdToken"].split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    assert (claims["colour"], claims["user"]) == ("blue", "ann") and "origin_jti" not in claims
+    assert (claims["colour"], claims["user"], claims["status"]) == ("blue", "ann", "CONFIRMED")
+    assert "origin_jti" not in claims
     user = cognito.admin_get_user(UserPoolId=pool, Username="ann")
     assert {"Name": "email_verified", "Value": "true"} in user["UserAttributes"]
     lines = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern="TRIGGER")["events"]

@@ -271,4 +271,4 @@ def _attributes(attributes: Any) -> dict[str, str]:
 
 
 def _of_user(user: Any) -> dict[str, str]:
-    return {"sub": user.id, "cognito:user_status": str(user.status), **_attributes(user.attributes)}
+    return {"sub": user.id, "cognito:user_status": user.status.value, **_attributes(user.attributes)}
