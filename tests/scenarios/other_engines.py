@@ -29,13 +29,12 @@ class OtherEngine:
         self.temporary = directory / "tmp"
         """For a gateway's temporary files."""
 
-    def has_images(self, *names: str) -> None:
-        """Give it images of this machine's Docker."""
-        saved = subprocess.run(["docker", "save", *names], capture_output=True, check=True).stdout
+    def load(self, images: bytes) -> None:
+        """Give it images that another engine has saved."""
         import docker
 
         with contextlib.closing(docker.DockerClient(base_url=self.address, timeout=120)) as client:
-            client.images.load(saved)
+            client.images.load(images)
 
 
 @contextlib.contextmanager
@@ -52,7 +51,18 @@ def podman() -> Iterator[OtherEngine]:
                 yield engine
             finally:
                 subprocess.run([*command, "rmi", "--all", "--force"], capture_output=True, check=False)
+        _end_monitors(directory)
         subprocess.run(["umount", "--lazy", f"{directory}/root/overlay"], capture_output=True, check=False)
+
+
+def _end_monitors(directory: Path) -> None:
+    """Those of what was executed in containers stay for five minutes, and make the storage anew then."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # It has ended.
+                program, *arguments = (entry / "cmdline").read_bytes().split(b"\0")
+                if program.endswith(b"conmon") and f"{directory}/root".encode() in arguments:
+                    os.kill(int(entry.name), signal.SIGKILL)
 
 
 @contextlib.contextmanager

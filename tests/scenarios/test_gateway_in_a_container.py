@@ -286,7 +286,7 @@ def test_the_gateway_joins_the_network_that_functions_have_to_be_in(start, netwo
     assert set(gateway.container.attrs["NetworkSettings"]["Networks"]) == {"bridge", network.name}
 
 
-@pytest.mark.parametrize(("own", "functions_network"), [("host", "host"), ("host", "bridge"), ("bridge", "host")])
+@pytest.mark.parametrize(("own", "functions_network"), [("host", "host"), ("bridge", "host")])
 def test_the_machines_network_serves_the_gateway_and_its_functions(own, functions_network, start, functions_of):
     port = ("--port", "0") if own == "host" else ()
     settings = {"LAMBDA_DOCKER_NETWORK": functions_network}

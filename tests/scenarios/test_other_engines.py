@@ -48,9 +48,14 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def other(kind: str, images: list[str]) -> Iterator[OtherEngine]:
+def saved(images: list[str]) -> bytes:
+    return subprocess.run(["docker", "save", PYTHON], capture_output=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def other(kind: str, saved: bytes) -> Iterator[OtherEngine]:
     with ENGINES[kind]() as engine:
-        engine.has_images(PYTHON)
+        engine.load(saved)
         yield engine
 
 
