@@ -8,7 +8,7 @@
 `moto_process` (its life), `upstream` and `proxy` (the way there), `telemetry` (logs and metrics), `credentials` and `identities`.
 `registry` is what Docker pushes to and pulls from, the content of what ECR has.
 In the child run `moto_server`, `moto_callers`, `moto_buckets`, and `moto_activity` with the sources of events: `moto_queues`
-(with `moto_fifo`), `moto_streams` and `moto_table_streams`.
+(with `moto_fifo` and `moto_dead_letters`), `moto_streams` and `moto_table_streams`.
 
 `localstack` has LocalStack load us instead: it answers with the same assembly, through `loop_thread` and `threaded_body`, and
 with what knows the moto that LocalStack runs: `moto_sessions` and `moto_signatures`.

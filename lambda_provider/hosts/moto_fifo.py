@@ -1,6 +1,6 @@
 """In moto's process: sequence numbers and deduplication of FIFO queues, as those have them that functions empty at once.
 
-Moto compares a message with those that are still in the queue, of any group, and gives sequence numbers by chance, or none at all.
+Moto compares a message with those that are still in the queue, of any group, and gives sequence numbers by chance, or none.
 On AWS a message is the same as one that was sent less than five minutes ago although that was processed since, in its group alone
 if `DeduplicationScope` says so, and sequence numbers increase:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-exactly-once-processing.html

@@ -3,7 +3,7 @@
 - Reports (`moto_activity`): messages that come, are delayed, become visible again, or are no longer behind another one of their
   group.
 - Threads: moto replaces the list of messages when one is deleted, and one that is sent in that moment would be lost.
-- FIFO queues: `moto_fifo`.
+- FIFO queues: `moto_fifo`. Dead letters: `moto_dead_letters`.
 - Order: when several messages of a group become visible again, moto would show the last one first.
 - Long polls sleep until there is something to show, instead of asking again all the time while a group waits.
 - Speed: moto counts all messages of a queue several times for each one that is sent or received.
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lambda_provider.hosts import moto_fifo
+from lambda_provider.hosts import moto_dead_letters, moto_fifo
 from lambda_provider.hosts.services.patches import View, replace
 
 _PAST_S = 0.002
@@ -56,6 +56,7 @@ def install(report: Callable[..., None]) -> None:
             with self._messages_lock:
                 if self.fifo_queue and not moto_fifo.is_new(self, message):
                     return None
+                moto_dead_letters.comes_to(self, message)
                 result = add(View(self, fifo_queue=False), message)
             report(self.queue_arn, _seconds_to(message.delayed_until) if message.delayed else 0.0)
             return result
@@ -126,6 +127,7 @@ def install(report: Callable[..., None]) -> None:
     receiving = "self queue_name count wait_seconds_timeout visibility_timeout message_attribute_names"
     changing = "self queue_name receipt_handle visibility_timeout"
     replace(SQSBackend, "receive_message", receiving, reporting_receive)
+    moto_dead_letters.install()
     replace(SQSBackend, "change_message_visibility", changing, reporting_change)
     replace(SQSBackend, "purge_queue", "self queue_name", locked_purge)
     replace(Queue, "add_message", "self message", reporting_add)

@@ -124,6 +124,33 @@ def test_a_dead_letter_is_never_a_duplicate() -> None:
     ) == ["dead.fifo", "q.fifo"]
 
 
+def test_a_dead_letter_says_of_which_queue_it_is() -> None:
+    attributes = run(
+        """
+        import boto3
+        from moto import mock_aws
+
+        def received(url, **asked):
+            answer = sqs.receive_message(QueueUrl=url, VisibilityTimeout=0, MaxNumberOfMessages=10, **asked)
+            messages = answer.get("Messages", ())
+            return {each["Body"]: each.get("Attributes", {}).get("DeadLetterQueueSourceArn") for each in messages}
+
+        with mock_aws():
+            sqs = boto3.client("sqs", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+            dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
+            arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+            policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
+            queue = sqs.create_queue(QueueName="q", Attributes={"RedrivePolicy": policy})["QueueUrl"]
+            sqs.send_message(QueueUrl=queue, MessageBody="letter")
+            sqs.send_message(QueueUrl=dead, MessageBody="sent")
+            result = [received(queue, AttributeNames=["All"]), received(queue), received(dead, AttributeNames=["All"]),
+                      received(dead, MessageSystemAttributeNames=["DeadLetterQueueSourceArn"]), received(dead)]
+        """
+    )
+    letter = {"letter": "arn:aws:sqs:us-east-1:123456789012:q", "sent": None}
+    assert attributes == [{"letter": None}, {}, letter, letter, {"letter": None, "sent": None}]
+
+
 def test_the_next_of_a_group_is_reported_when_those_before_it_are_deleted() -> None:
     assert run(
         """
