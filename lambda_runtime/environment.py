@@ -29,6 +29,7 @@ from lambda_runtime.failures import (
 from lambda_runtime.housing import HousedEnvironment
 from lambda_runtime.metrics import Series
 from lambda_runtime.platform_events import UNNAMED, InvokeReport
+from lambda_runtime.resets import Reset
 from lambda_runtime.runtime_api.connection import RuntimeApiConnection
 from lambda_runtime.runtime_api.invocation import next_headers
 from lambda_runtime.runtime_api.routes import Refused, ResponseStream
@@ -76,7 +77,7 @@ class ExecutionEnvironment(HousedEnvironment):
 
     STARTING is the executor at work, INIT the code inside; READY means that the runtime waits in `GET next`. FINISHING is the
     short time from the runtime's answer to its next `GET next`. A runtime that exits, or does not answer in time, takes its
-    environment with it: AWS resets the sandbox, and here the next one costs as little as a reset.
+    environment with it. On AWS that is reset; here the next one, which costs as little, takes its place: `reset`.
 
     Extensions hold it up: it is READY when all of them are ready, too. What it lives in is the subject of `HousedEnvironment`.
 
@@ -87,9 +88,17 @@ class ExecutionEnvironment(HousedEnvironment):
     and while a start is under way; it never raises and leaves no process, timer or listener.
     """
 
-    def __init__(self, blueprint: Blueprint, owner: EnvironmentOwner, initialization_type: str) -> None:
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        owner: EnvironmentOwner,
+        initialization_type: str,
+        predecessor: Reset | None = None,
+    ) -> None:
         logs_json = blueprint.prepared.version.log_format == "JSON"
-        super().__init__(blueprint, initialization_type, logs_json=logs_json)
+        super().__init__(blueprint, initialization_type, logs_json=logs_json, predecessor=predecessor)
+        self.reset: Reset | None = None
+        """What it leaves to the one that takes its place; told with `environment_stopped`."""
         self.state = State.STARTING
         self.phase = ""
         """`finishing` while the owner counts it as such; the owner's to use."""
@@ -147,6 +156,8 @@ class ExecutionEnvironment(HousedEnvironment):
         self.state = State.STOPPED
         self._cancel_timer()
         self._waiting = None
+        if reason != "spindown":
+            self.reset = self._leave()
         self._shut_down(reason)
         if self._work is not None:
             work, self._work = self._work, None

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from lambda_runtime.blueprint import Blueprint
 from lambda_runtime.errors import EnvironmentNotStarted, RuntimeServiceError
-from lambda_runtime.executors.base import ExitStatus, Sandbox, SandboxSpec
+from lambda_runtime.executors.base import ExitStatus, ResettableSandbox, Sandbox, SandboxSpec
 from lambda_runtime.extension_side import ExtendedEnvironment, ExtensionSide
 from lambda_runtime.failures import TIMED_OUT, InitFailure, error_body
 from lambda_runtime.logs import EnvironmentLog, new_log_stream
 from lambda_runtime.platform_events import JsonPlatformLog, TextPlatformLog
 from lambda_runtime.reporter import EnvironmentReporter
+from lambda_runtime.resets import Reset
 from lambda_runtime.runtime_api.connection import Router
 from lambda_runtime.runtime_api.extensions import ExtensionsRouter
 from lambda_runtime.runtime_api.routes import RuntimeApiRouter, RuntimeEvents
@@ -36,13 +38,16 @@ class HousedEnvironment(RuntimeEvents, ExtendedEnvironment, ABC):
     has stopped, in a task of `shutdowns`, for which the service waits. Touched only on the runtime loop.
     """
 
-    def __init__(self, blueprint: Blueprint, initialization_type: str, *, logs_json: bool) -> None:
+    def __init__(
+        self, blueprint: Blueprint, initialization_type: str, *, logs_json: bool, predecessor: Reset | None = None
+    ) -> None:
         self.version = blueprint.prepared.version
         self.initialization_type = initialization_type
         self.idle_since = 0.0
         self.max_response_bytes = blueprint.config.max_response_bytes
-        stream = new_log_stream(self.version, time.time())
-        self.id = stream[-32:]
+        self.id = secrets.token_hex(16)
+        stream = new_log_stream(self.version, time.time(), self.id) if predecessor is None else predecessor.log_stream
+        self._predecessor = predecessor
         self._prepared = blueprint.prepared
         self._executor = blueprint.executor
         self._config = blueprint.config
@@ -89,6 +94,7 @@ class HousedEnvironment(RuntimeEvents, ExtendedEnvironment, ABC):
         try:
             runtime_api = await self._server.open(self._executor.runtime_api_host(self._prepared))
             spec = SandboxSpec(self.id, runtime_api, self._variables(runtime_api), self._log.output)
+            spec.remains = self._predecessor.remains if self._predecessor is not None else None
             if self._extensions is not None:
                 spec.extension_variables = extension_variables(spec.variables)
                 spec.on_extension_output = self._log.extension_output
@@ -128,8 +134,16 @@ class HousedEnvironment(RuntimeEvents, ExtendedEnvironment, ABC):
         self._reporter.drain()
         if self._sandbox is not None:
             self._sandbox.kill()
+        if self._predecessor is not None:
+            self._predecessor.drop()
         self._server.close(self._sandbox.exited if self._sandbox is not None else None)
         self._reporter.close()
+
+    def _leave(self) -> Reset | None:
+        """What the environment that takes the place of this one may have; before `_shut_down`. None if nothing was started."""
+        if self._sandbox is None:
+            return None
+        return Reset(self._log.stream, self._sandbox.keep() if isinstance(self._sandbox, ResettableSandbox) else None)
 
     def deliver_log(self) -> None:
         """Hand over what was written to the log so far, instead of in a moment."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Sequence
 
@@ -24,7 +23,7 @@ _MAX_MESSAGE_BYTES = 256 * 1024
 """CloudWatch Logs takes no longer event; Lambda splits longer messages."""
 
 
-def new_log_stream(version: FunctionVersion, moment: float) -> str:
+def new_log_stream(version: FunctionVersion, moment: float, digits: str) -> str:
     """`2026/01/31/[$LATEST]` and 32 hex digits: one stream an environment.
 
     In a log group of the user's choice, which functions may share, with the function's name before the version:
@@ -32,7 +31,7 @@ def new_log_stream(version: FunctionVersion, moment: float) -> str:
     """
     own = version.log_group in ("", f"/aws/lambda/{version.function_name}")
     function = "" if own else version.function_name
-    return f"{time.strftime('%Y/%m/%d', time.gmtime(moment))}/{function}[{version.version}]{secrets.token_hex(16)}"
+    return f"{time.strftime('%Y/%m/%d', time.gmtime(moment))}/{function}[{version.version}]{digits}"
 
 
 class ClosableSink:

@@ -19,6 +19,7 @@ from lambda_runtime.managed_environment import WORKERS_GRACE_S, ManagedEnvironme
 from lambda_runtime.metrics import Series
 from lambda_runtime.patience import LEAST_S
 from lambda_runtime.provisioned import ProvisionedEnvironments
+from lambda_runtime.resets import Resets
 from lambda_runtime.types import InvocationResult
 from lambda_runtime.work import Work
 
@@ -50,7 +51,7 @@ class ManagedInstances:
         self.series: dict[str, Series] = {}
         """What is counted for CloudWatch, by the ARN that was invoked; filled by the RuntimeService."""
         self.bounds = Bounds()
-        self.provisioned = ProvisionedEnvironments(_never, 0.0, lambda: None, self.submit)
+        self.provisioned = ProvisionedEnvironments(_never, 0.0, lambda: None, self.submit, Resets(0.0))
         """Without a target: there is no provisioned concurrency on managed instances."""
         self._blueprint = blueprint
         self._config = blueprint.config
@@ -250,5 +251,5 @@ class ManagedInstances:
             self._on_drained(self)
 
 
-def _never(owner: object) -> NoReturn:
+def _never(owner: object, predecessor: object) -> NoReturn:
     raise AssertionError("there is no provisioned concurrency on managed instances")

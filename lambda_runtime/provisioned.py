@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from lambda_runtime.environment import EnvironmentOwner, ExecutionEnvironment, State
 from lambda_runtime.errors import EnvironmentNotStarted, ServiceStopped
 from lambda_runtime.failures import InitFailure
+from lambda_runtime.resets import Reset, Resets
 from lambda_runtime.work import Work
 
 INITIALIZATION_TYPE = "provisioned-concurrency"
@@ -61,10 +62,11 @@ class ProvisionedEnvironments:
 
     def __init__(
         self,
-        create: Callable[[EnvironmentOwner], ExecutionEnvironment],
+        create: Callable[[EnvironmentOwner, Reset | None], ExecutionEnvironment],
         delay_s: float,
         on_change: Callable[[], None],
         fall_back: Callable[[Work], None],
+        resets: Resets,
     ) -> None:
         self.target = 0
         self.capacity = 0
@@ -77,6 +79,7 @@ class ProvisionedEnvironments:
         self._delay_s = delay_s
         self._on_change = on_change
         self._fall_back = fall_back
+        self._resets = resets
         self._loop = asyncio.get_running_loop()
         self._waiting: list[ExecutionEnvironment] = []
         """Initialised, until all are."""
@@ -124,6 +127,7 @@ class ProvisionedEnvironments:
     def drain(self) -> None:
         """Take no more work, finish what runs."""
         self.target = 0
+        self._resets.clear()
         self._stop_surplus()
         self._fall_back_beyond(0)
         self._settle()
@@ -138,6 +142,7 @@ class ProvisionedEnvironments:
             environment.stop()
         for task in self._tasks:
             task.cancel()
+        self._resets.clear()
 
     # --- what environments tell (EnvironmentOwner)
 
@@ -159,6 +164,7 @@ class ProvisionedEnvironments:
         self._start_failed(INIT_FAILURE)
 
     def environment_stopped(self, environment: ExecutionEnvironment) -> None:
+        self._resets.add(environment.reset)
         self.environments.discard(environment)
         self._serving.discard(environment)
         if environment in self._waiting:
@@ -212,7 +218,7 @@ class ProvisionedEnvironments:
         if self.state is Allocation.FAILED:
             return
         while len(self.environments) < self.target:
-            environment = self._create(self)
+            environment = self._create(self, self._resets.take())
             self.environments.add(environment)
             task = self._loop.create_task(self._start(environment))
             self._tasks.add(task)

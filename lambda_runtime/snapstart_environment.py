@@ -42,6 +42,9 @@ class SnapStartEnvironment(ExecutionEnvironment):
         self._restored: tuple[float, float] | None = None
         """What the report of the first invocation shows of the restore: all of it, and what came after loading; in ms."""
 
+    def _leave(self) -> None:
+        """Nothing: what takes its place is restored from the snapshot, with the /tmp of that."""
+
     async def start(self, work: Work | None = None) -> None:
         """STARTING -> INIT. Raises SnapshotNotRegenerated, too, when a lost snapshot cannot be made again."""
         if self._source is not None:

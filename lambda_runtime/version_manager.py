@@ -13,6 +13,7 @@ from lambda_runtime.failures import InitFailure
 from lambda_runtime.metrics import Series
 from lambda_runtime.patience import Patience
 from lambda_runtime.provisioned import INITIALIZATION_TYPE, ProvisionedEnvironments
+from lambda_runtime.resets import Reset, Resets
 from lambda_runtime.scaling import FunctionScaling
 from lambda_runtime.snapstart import Snapshots, SnapshotSource, obstacle_of
 from lambda_runtime.snapstart_environment import SnapStartEnvironment
@@ -70,8 +71,13 @@ class VersionManager:
         """Where its environments start from, if it has SnapStart."""
         if self.version.snap_start:
             self.snapshots = Snapshots(self._new_snapstart, obstacle_of(blueprint.executor, self.prepared))
+        self._resets = Resets(self._config.idle_timeout_s)
         self.provisioned = ProvisionedEnvironments(
-            self._new_provisioned, self._config.provisioning_delay_s, self._provisioned_changed, self._start_environment
+            self._new_provisioned,
+            self._config.provisioning_delay_s,
+            self._provisioned_changed,
+            self._start_environment,
+            Resets(self._config.idle_timeout_s),
         )
 
     @property
@@ -130,6 +136,7 @@ class VersionManager:
         self.provisioned.drain()
         for environment in [environment for environment in self.environments if environment.state is State.READY]:
             environment.stop()
+        self._resets.clear()
         self._check_drained()
 
     def stop(self) -> None:
@@ -146,6 +153,7 @@ class VersionManager:
             environment.stop()
         for task in self._tasks:
             task.cancel()
+        self._resets.clear()
         self._check_drained()
 
     # --- what environments tell (EnvironmentOwner)
@@ -179,6 +187,7 @@ class VersionManager:
             self._start_environment(self._pending.popleft())
 
     def environment_stopped(self, environment: ExecutionEnvironment) -> None:
+        self._resets.add(environment.reset)
         if self._left_phase(environment):
             self._start_missing(self._finishing)  # Somebody may have waited for this one.
         if environment in self.environments:
@@ -208,8 +217,8 @@ class VersionManager:
         for _ in range(len(self._pending) - len(self._begun) - expected):
             self._start_environment(None)
 
-    def _new_provisioned(self, owner: EnvironmentOwner) -> ExecutionEnvironment:
-        return ExecutionEnvironment(self._blueprint, owner, INITIALIZATION_TYPE)
+    def _new_provisioned(self, owner: EnvironmentOwner, predecessor: Reset | None) -> ExecutionEnvironment:
+        return ExecutionEnvironment(self._blueprint, owner, INITIALIZATION_TYPE, predecessor)
 
     def _new_snapstart(self, owner: EnvironmentOwner, source: SnapshotSource | None = None) -> SnapStartEnvironment:
         """One that is restored from the source's snapshot, or, without a source, is to become one."""
@@ -221,7 +230,7 @@ class VersionManager:
 
     def _start_environment(self, work: Work | None) -> None:
         environment = (
-            ExecutionEnvironment(self._blueprint, self, ON_DEMAND)
+            ExecutionEnvironment(self._blueprint, self, ON_DEMAND, self._resets.take())
             if self.snapshots is None
             else self._new_snapstart(self, self.snapshots)
         )
@@ -262,6 +271,7 @@ class VersionManager:
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
                 self._idle_timer = None
+            self._resets.clear()
             if self.snapshots is not None:
                 self.snapshots.stop()
             self._on_drained(self)

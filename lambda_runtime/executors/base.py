@@ -39,6 +39,14 @@ class ExitStatus:
     `Runtime.InvalidEntrypoint`."""
 
 
+class Remains(Protocol):
+    """What a sandbox that was reset leaves to the next one of its version: its /tmp, as it is."""
+
+    def drop(self) -> None:
+        """Nobody takes it. In any state, twice, and when it was taken, which has no effect."""
+        ...
+
+
 @dataclass(slots=True)
 class SandboxSpec:
     """What differs from one environment of a version to the next."""
@@ -56,6 +64,8 @@ class SandboxSpec:
     """Called on the loop with what extensions wrote."""
     on_extension_exit: Callable[[str, ExitStatus], None] = lambda name, status: None
     """Called on the loop when the process of an external extension ended, or could not be executed (`entry_point_error`)."""
+    remains: Remains | None = None
+    """Of an earlier sandbox of this version, made by the same executor: the new one takes over what that left, if it can."""
 
 
 class Sandbox(Protocol):
@@ -115,6 +125,15 @@ class Sandbox(Protocol):
 
     def kill(self) -> None:
         """End every process inside, now. May be called in any state, twice; `exited` follows."""
+        ...
+
+
+@runtime_checkable
+class ResettableSandbox(Protocol):
+    """A sandbox whose /tmp can outlive it, for the next one."""
+
+    def keep(self) -> Remains | None:
+        """Have the end of this sandbox leave its remains; `kill` follows, or it has ended by itself. None if there is nothing."""
         ...
 
 

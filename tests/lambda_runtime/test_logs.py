@@ -49,13 +49,13 @@ def test_what_is_not_utf_8_is_replaced() -> None:
 
 
 def test_stream_name_has_date_and_version() -> None:
-    name = new_log_stream(function_version(version="7"), 0)
+    name = new_log_stream(function_version(version="7"), 0, "0123456789abcdef" * 2)
     assert name.startswith("1970/01/01/[7]")
     assert len(name) == len("1970/01/01/[7]") + 32
 
 
 def test_stream_name_in_a_log_group_that_functions_may_share_has_the_functions_name() -> None:
-    assert new_log_stream(function_version(log_group="all-of-them"), 0).startswith("1970/01/01/fn[$LATEST]")
+    assert new_log_stream(function_version(log_group="all-of-them"), 0, "00").startswith("1970/01/01/fn[$LATEST]")
 
 
 async def test_entries_reach_the_sink_in_order_and_in_one_batch() -> None:

@@ -23,7 +23,7 @@ EXECUTORS = ("process", "docker-host")
 
 pytestmark = pytest.mark.scenario
 
-WHO = "import os\ndef handler(event, context):\n    return os.environ['AWS_LAMBDA_LOG_STREAM_NAME']\n"
+WHO = "import os\nme = os.urandom(8).hex()\ndef handler(event, context):\n    return me\n"
 HANDLER = "def handler(event, context):\n    print('handled')\n    return event\n"
 
 

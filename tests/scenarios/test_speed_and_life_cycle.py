@@ -17,7 +17,7 @@ EXECUTORS = ("process", "docker-host")
 
 pytestmark = pytest.mark.scenario
 
-WHO = "import os\ndef handler(event, context):\n    return os.environ['AWS_LAMBDA_LOG_STREAM_NAME']\n"
+WHO = "import os\nme = os.urandom(8).hex()\ndef handler(event, context):\n    return me\n"
 INVOKE_ANOTHER = """
 import json, os, boto3
 client = boto3.client("lambda")
@@ -125,10 +125,11 @@ def test_ten_chains_of_functions_that_invoke_themselves_at_once_do_not_deadlock(
 def test_a_dead_idle_environment_does_not_hold_up_the_next_invoke(deploy, invoke, result):
     name = deploy(
         "import os, socket, threading\n"
+        "me = os.urandom(8).hex()\n"
         "def handler(event, context):\n"
         "    there = socket.create_connection(('127.0.0.1', event))\n"
         "    threading.Thread(target=lambda: (there.recv(1), os._exit(9))).start()\n"
-        "    return os.environ['AWS_LAMBDA_LOG_STREAM_NAME']\n",
+        "    return me\n",
         Timeout=60,
     )
     with Rendezvous() as place:

@@ -26,7 +26,7 @@ from lambda_runtime.executors.process.freezer import Freezer
 from lambda_runtime.executors.process.interpreters import Interpreter, Interpreters
 from lambda_runtime.executors.process.languages import OS_ONLY
 from lambda_runtime.executors.process.memory import MemoryWatch
-from lambda_runtime.executors.process.sandbox import ProcessSandbox, Watchers
+from lambda_runtime.executors.process.sandbox import ProcessRemains, ProcessSandbox, Watchers
 from lambda_runtime.executors.process.snapshot import ProcessSnapshot
 from lambda_runtime.executors.process.standby import PAUSE_S, may_stand_by
 from lambda_runtime.scratch import Scratch, remove_abandoned
@@ -254,6 +254,7 @@ class ProcessExecutor:
         spec: SandboxSpec,
         snapshot: ProcessSnapshot | None = None,
     ) -> ProcessSandbox:
+        inherits = await spec.remains.take() if isinstance(spec.remains, ProcessRemains) else None
         variables, on_exit = self._occupy(server, prepared, spec)
         address, hosts = "127.0.0.1", None
         if prepared.extensions and server.isolated:
@@ -274,6 +275,7 @@ class ProcessExecutor:
             "extensions_directory": f"{prepared.places.layers}/extensions",
             "extension_variables": dict(spec.extension_variables),
             "hosts": hosts,
+            "inherits": inherits,
         }
         given = self._standby_variables(server, prepared)
         sandbox = await server.start(
@@ -285,6 +287,7 @@ class ProcessExecutor:
             snapshot=snapshot,
             from_standby=given is not None
             and not prepared.extensions
+            and inherits is None
             and request["command"] == prepared.program
             and may_stand_by(variables, given),
         )

@@ -231,7 +231,8 @@ class ForkServer:
         if error is not None:
             _LOG.error("Execution environment %s could not be set up: %s", environment_id, error)
         self._resolve(environment_id, OSError(error or "the process ended") if status is None else None)
-        sandbox.ended(_exit_status(status, message["entry_point_error"]) if status is not None else _CLOSED)
+        ended = _exit_status(status, message["entry_point_error"]) if status is not None else _CLOSED
+        sandbox.ended(ended, kept=message.get("kept", False))
 
     def _resolve(self, environment_id: str, error: OSError | None) -> None:
         started = self._pending.get(environment_id)

@@ -74,6 +74,34 @@ class ExtensionProcesses:
     """An address of this machine that this sandbox's listeners have for themselves, if they listen on `sandbox.localdomain`."""
 
 
+class ProcessRemains:
+    """A `lambda_runtime.executors.base.Remains`: what the zygote keeps of an environment that was reset."""
+
+    def __init__(self, environment_id: str, forget: Callable[[], None]) -> None:
+        self.environment_id = environment_id
+        self._forget = forget
+        self._kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._taken = False
+
+    def settle(self, kept: bool) -> None:
+        """The environment has ended, and was kept or not."""
+        self._kept.set_result(kept)
+        if self._taken and kept:
+            self._forget()
+
+    async def take(self) -> str | None:
+        """Wait for its end; the id by which a start inherits it, once; None if nothing was kept, or somebody was quicker."""
+        kept = await asyncio.shield(self._kept)
+        taken, self._taken = self._taken, True
+        return self.environment_id if kept and not taken else None
+
+    def drop(self) -> None:
+        if not self._taken:
+            self._taken = True
+            if self._kept.done() and self._kept.result():
+                self._forget()
+
+
 @dataclass(frozen=True, slots=True)
 class Watchers:
     """Who looks after all environments of an executor."""
@@ -134,6 +162,9 @@ class ProcessSandbox:
         """A pidfd of the runtime, once it was frozen."""
         self._status_file = -1
         self._ended = False
+        self._kept = False
+        """The zygote keeps what is left of it, and nobody has said yet that it is wanted."""
+        self._remains: ProcessRemains | None = None
 
     def started(self, pid: int, host_id: int | None) -> None:
         """The zygote's report that the process exists; `host_id` is the user of this machine that only it has."""
@@ -144,11 +175,15 @@ class ProcessSandbox:
             self._enclosure = cgroups.enclosure(self.environment_id, self._processes, **bounds)
         self.work_begins()
 
-    def ended(self, status: ExitStatus) -> None:
-        """The zygote's report that nothing of the environment is left."""
+    def ended(self, status: ExitStatus, *, kept: bool = False) -> None:
+        """The zygote's report that no process of the environment is left, and whether it keeps the rest."""
         if self._ended:
             return
         self._ended = True
+        if self._remains is not None:
+            self._remains.settle(kept)
+        else:
+            self._kept = kept
         self.work_ends()
         self._custody.watchers.freezer.ends(self)
         for pipe in self._pipes:
@@ -321,7 +356,24 @@ class ProcessSandbox:
         if not self._ended:
             self._send_signal("kill" if self._extensions is None else "kill_runtime", self.environment_id)
 
+    def keep(self) -> ProcessRemains | None:
+        """Have the zygote keep what is mounted inside; None where nothing is."""
+        if not self._custody.isolated:
+            return None
+        if self._remains is None:
+            self._remains = ProcessRemains(self.environment_id, self._forget)
+            if self._ended:
+                self._remains.settle(self._kept)
+                self._kept = False
+        return self._remains
+
     def kill(self) -> None:
         """SIGKILL to everything inside; `exited` follows."""
         if not self._ended:
-            self._send_signal("kill", self.environment_id)
+            self._send_signal("kill" if self._remains is None else "reset", self.environment_id)
+        elif self._kept:
+            self._kept = False
+            self._forget()
+
+    def _forget(self) -> None:
+        self._send_signal("forget", self.environment_id)

@@ -23,6 +23,8 @@ UID, GID = 993, 990
 TELEMETRY_DESCRIPTOR = 3
 SET_UP = b"set up"
 """The first message of an environment: it can take a request."""
+LEFT = b"left"
+"""The last message of an environment that ends by itself, with a descriptor of its mounts for whoever takes its place."""
 PASSED_ON: dict[int, int] = {
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGUSR1: signal.SIGSTOP,
@@ -87,14 +89,27 @@ class Request:
         self.extension_output = outputs[-1]
 
 
-def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[int], object]) -> messages.Channel:
+def run_init(
+    requests: messages.Channel,
+    host_id: int | None,
+    mounted: Callable[[], object],
+    report: Callable[[int], object],
+    mounts: int = -1,
+) -> messages.Channel:
     """Be process 1 of the environment, which never returns from here; in the runtime's process, return where its request comes.
 
-    All that does not depend on the request is done before it arrives. `report` gets the wait status of the runtime.
+    All that does not depend on the request is done before it arrives. `mounted` is called when all is mounted, `report` gets the
+    wait status of the runtime. `mounts` is a descriptor of those of an environment of the same version and user that was reset:
+    this one goes on with its /tmp.
     """
     linux.die_with_parent(signal.SIGKILL)
     os.setsid()  # The kernel shares processors out between sessions first (sched(7), autogroup): nobody can starve the others.
-    linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWIPC)
+    inherits = mounts >= 0
+    linux.unshare(linux.CLONE_NEWIPC if inherits else linux.CLONE_NEWIPC | linux.CLONE_NEWNS)
+    if inherits:
+        linux.set_namespace(mounts, linux.CLONE_NEWNS)
+        os.close(mounts)
+        linux.unmount("/proc")  # It shows the processes of another pid namespace.
     linux.mount("proc", "/proc", "proc", SHIELD | linux.MS_NOEXEC)
     if host_id is not None:
         os.setgroups([])
@@ -125,7 +140,11 @@ def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[
         os._exit(0)  # The zygote has no use for this environment any more.
     request = Request(message, outputs)
     _own(outputs, host_id)
-    _mount_own(request)
+    if inherits:
+        _write_hosts(request)
+    else:
+        _mount_own(request)
+    mounted()
     # The extensions are one user with the runtime.
     namespace = os.open(f"/proc/{runtime}/ns/user", os.O_RDONLY) if request.extensions else -1
 
@@ -135,6 +154,7 @@ def run_init(requests: messages.Channel, host_id: int | None, report: Callable[[
         settle(request, request.extension_output)
 
     _attend(requests, ours, message, request, runtime, settle_extension, report, _signal_everybody)
+    requests.announce(LEFT, os.open("/proc/self/ns/mnt", os.O_RDONLY))
     os._exit(0)
 
 
@@ -218,7 +238,6 @@ def _attend(
         supervisor.supervise(requests, request, runtime, start_runtime, settle_extension)
         return
     pass_on = PassOn(to_everybody)
-    requests.close()
     passed = dict.fromkeys([request.output, request.extension_output])
     to_runtime.send(message, *passed)
     to_runtime.close()
@@ -237,12 +256,17 @@ def _mount_own(request: Request) -> None:
     linux.mount("tmpfs", "/tmp", "tmpfs", SHIELD, size)
     if request.hosts is not None:
         linux.mount("tmpfs", template.OWN, "tmpfs", SHIELD | linux.MS_NOEXEC, "mode=0755,size=64k")
-        with open(f"{template.OWN}/hosts", "w", encoding="utf-8") as file:
-            file.write(request.hosts)
+        _write_hosts(request)
         os.chmod(f"{template.OWN}/hosts", 0o644)
         linux.mount(f"{template.OWN}/hosts", "/etc/hosts", None, linux.MS_BIND)
     # Covered, not unmounted: an unmount waits for a grace period of the kernel.
     linux.mount(template.EMPTY, template.CACHE, None, linux.MS_BIND)
+
+
+def _write_hosts(request: Request) -> None:
+    if request.hosts is not None:
+        with open(f"{template.OWN}/hosts", "w", encoding="utf-8") as file:
+            file.write(request.hosts)
 
 
 def _map_ids(pid: int, host_id: int | None) -> None:

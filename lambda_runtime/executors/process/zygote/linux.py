@@ -62,6 +62,11 @@ def make_read_only(target: str, flags: int = 0) -> None:
     mount("none", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept | flags)
 
 
+def unmount(target: str) -> None:
+    """Let go of what is mounted there, as soon as nobody uses it any more."""
+    _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
+
+
 def pivot_root(new_root: str) -> None:
     """Make the mount `new_root` the root and let go of everything that was mounted before."""
     os.chdir(new_root)

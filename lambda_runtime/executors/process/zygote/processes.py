@@ -43,3 +43,28 @@ def end_descendants() -> None:
     while remaining := descendants(os.getpid()):
         send(signal.SIGKILL, remaining)
         os.wait()  # By then the children of the one that died are ours.
+
+
+def mounts_of(child: int) -> int:
+    """A descriptor of the mount namespace of a child of this process, which has one thread; -1 if it cannot be had.
+
+    The child is known by its number in this process's pid namespace; /proc may number it as an outer one does.
+    """
+    try:
+        level = len(_numbers("self")) - 1
+        with open("/proc/thread-self/children", "rb") as file:
+            for number in file.read().decode().split():
+                if _numbers(number)[level] == child:
+                    return os.open(f"/proc/{number}/ns/mnt", os.O_RDONLY)
+    except (OSError, IndexError):
+        pass  # It has ended.
+    return -1
+
+
+def _numbers(process: str) -> list[int]:
+    """The numbers of a process, from the pid namespace that /proc shows down to its own."""
+    with open(f"/proc/{process}/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"NSpid:"):
+                return [int(number) for number in line.split()[1:]]
+    return []

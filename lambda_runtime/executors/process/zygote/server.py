@@ -10,10 +10,12 @@ cold start waits for neither. Each start takes the spare and leaves the forking 
 Messages in: `{"start": ID, ...}` with the write ends of the output pipes (the runtime's, and the extensions' if there are any),
 `{"stand_by": what to start}` with the write end of its output pipe, which comes again with the start that takes it,
 `{"stand_down": true}`, `{"terminate": ID}`, `{"kill": ID}`, `{"freeze": ID}`, `{"thaw": ID}`; with extensions also
-`{"start_runtime": ID}`, `{"kill_runtime": ID}`.
+`{"start_runtime": ID}`, `{"kill_runtime": ID}`. `{"reset": ID}` kills. What is mounted in one that was reset, or ended by
+itself, is kept until a start `inherits` from that ID, or `{"forget": ID}` comes.
 Messages out: `{"ready": ...}` or `{"failed": ...}` once; `{"started": ID, "pid": ..., "host_id": its user here, or null}`;
 `{"exited": ID, "status": wait status, "error": what went wrong before the runtime, "entry_point_error": why it could not be
-executed}`; for each process of an environment with extensions `{"process": NAME or null, "of": ID, "status": …, "problem": …}`.
+executed, "kept": whether somebody may inherit from it}`; for each process of an environment with extensions `{"process": NAME or
+null, "of": ID, "status": …, "problem": …}`.
 """
 
 from __future__ import annotations
@@ -39,9 +41,12 @@ _ERROR_BYTES = 1800
 _STATUS = slice(0, 8)
 _SETUP_ERROR = slice(8, 8 + _ERROR_BYTES)
 _ENTRY_POINT_ERROR = slice(_SETUP_ERROR.stop, _SETUP_ERROR.stop + _ERROR_BYTES)
+_MOUNTED = _ENTRY_POINT_ERROR.stop
+"""Not 0 when all is mounted that an environment needs."""
 _QUIET_MS = 10
 """How long nothing must have been asked before the next spare is forked: not while the last one's function starts."""
 _SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "freeze": signal.SIGUSR1, "thaw": signal.SIGUSR2}
+_SIGNALS["reset"] = signal.SIGKILL
 
 
 class Child:
@@ -55,6 +60,18 @@ class Child:
         self.environment_id: str | None = None
         self.supervised = False
         """It has extensions: `supervisor` runs in it."""
+        self.mounts = -1
+        """A descriptor of what is mounted in it, when it ends by itself or is reset."""
+        self.unwanted = False
+        """Nobody will inherit from it."""
+
+
+class Estate:
+    """What an environment left to one of the same version that takes its place: its mounts, with its /tmp, and its user."""
+
+    def __init__(self, mounts: int, host_id: int | None) -> None:
+        self.mounts = mounts
+        self.host_id = host_id
 
 
 class InChild(Exception):
@@ -77,6 +94,8 @@ class Zygote:
             self._host_ids = list(range(first + count - 1, first - 1, -1))
         self._children: dict[int, Child] = {}
         self._running: dict[str, Child] = {}
+        self._estates: dict[str, Estate] = {}
+        """By the environments that left them."""
         self._spare: Child | None = None
         self._standby: Child | None = None
         """An environment in which an interpreter was started, and waits for a function."""
@@ -142,9 +161,16 @@ class Zygote:
             self._standby = None
             return
         name = next(iter(fields))
+        if name == "forget":
+            self._forget(self._estates.pop(fields[name], None))
+            return
         child = self._running.get(fields[name])
         if child is None:
             return
+        if name == "reset":
+            child.mounts = processes.mounts_of(child.pid) if child.outcome[_MOUNTED] else -1
+        elif name == "kill":
+            child.unwanted = True
         if child.supervised and name in supervisor.REQUESTS:
             child.requests.announce(name.encode())
         else:
@@ -152,9 +178,15 @@ class Zygote:
 
     def _start(self, fields: dict[str, Any], message: bytes, outputs: list[int]) -> None:
         environment_id = fields["start"]
+        estate = self._estates.pop(fields["inherits"], None)
         try:
-            child = self._wake_standby(fields, message, outputs) or self._give_work(message, outputs)
+            if estate is not None:
+                child = self._fork(estate)
+                child.requests.send(message, *outputs)
+            else:
+                child = self._wake_standby(fields, message, outputs) or self._give_work(message, outputs)
         except OSError as error:
+            self._forget(estate)
             _close(outputs)
             self._tell({"exited": environment_id, "status": None, "error": str(error), "entry_point_error": None})
             return
@@ -180,12 +212,15 @@ class Zygote:
         waiting = select.poll()
         waiting.register(child.requests, select.POLLIN)
         while waiting.poll(0):
-            message, _ = child.requests.receive()
+            message, descriptors = child.requests.receive()
             if not message:
                 self._stop_relaying(child)
                 return
             if message == environment.SET_UP:
                 continue  # Read of the first spare only.
+            if message == environment.LEFT:
+                child.mounts = descriptors[0]
+                continue
             fields = json.loads(message)
             if fields["name"] is None:
                 fields["problem"] = _text(child, _ENTRY_POINT_ERROR)
@@ -226,12 +261,14 @@ class Zygote:
         except OSError:
             return None  # A start will try again and report it.
 
-    def _fork(self) -> Child:
-        if self._host_ids is not None and not self._host_ids:
+    def _fork(self, estate: Estate | None = None) -> Child:
+        if self._host_ids is not None and not self._host_ids and estate is None:
             raise OSError(errno.EAGAIN, "all user ids for environments of this interpreter are in use")
         ours, theirs = messages.Channel.pair()
         outcome = mmap.mmap(-1, mmap.PAGESIZE)
-        host_id = self._host_ids.pop() if self._host_ids is not None else None
+        host_id = self._host_ids.pop() if self._host_ids is not None and estate is None else None
+        if estate is not None:
+            host_id = estate.host_id
         if self._isolated:
             linux.unshare(linux.CLONE_NEWPID)
         pid = -1
@@ -242,12 +279,14 @@ class Zygote:
                 linux.set_namespace(self._own_pid_namespace, linux.CLONE_NEWPID)
         if pid == 0:
             ours.close()
-            self._be_environment(theirs, outcome, host_id)
+            self._be_environment(theirs, outcome, host_id, -1 if estate is None else estate.mounts)
         theirs.close()
+        if estate is not None:
+            os.close(estate.mounts)
         child = self._children[pid] = Child(pid, ours, outcome, host_id)
         return child
 
-    def _be_environment(self, requests: messages.Channel, outcome: mmap.mmap, host_id: int | None) -> None:
+    def _be_environment(self, requests: messages.Channel, outcome: mmap.mmap, host_id: int | None, mounts: int) -> None:
         try:
             signal.set_wakeup_fd(-1)
             for changed in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
@@ -256,12 +295,18 @@ class Zygote:
             self._gateway.close()
             for child in self._children.values():
                 child.requests.close()
+            left = [child.mounts for child in self._children.values()]
+            left += [each.mounts for each in self._estates.values()]
+            _close([descriptor for descriptor in left if descriptor >= 0])
 
             def report(status: int) -> None:
                 outcome[_STATUS] = struct.pack("ii", 1, status)
 
+            def mounted() -> None:
+                outcome[_MOUNTED] = 1
+
             if self._isolated:
-                requests = environment.run_init(requests, host_id, report)
+                requests = environment.run_init(requests, host_id, mounted, report, mounts)
                 environment.become_sandbox_user()
             else:
                 requests = environment.run_keeper(requests, report)
@@ -308,10 +353,9 @@ class Zygote:
         if child.supervised:
             self._relay(child)
             self._stop_relaying(child)
+        report["kept"] = self._keep(child)
         child.outcome.close()
         child.requests.close()
-        if self._host_ids is not None and child.host_id is not None:
-            self._host_ids.insert(0, child.host_id)
         if child.environment_id is not None:
             del self._running[child.environment_id]
             self._tell(report)
@@ -322,6 +366,31 @@ class Zygote:
             if report["error"] is not None:
                 self._tell({"failed": report["error"]})
                 raise SystemExit(1)
+
+    def _keep(self, child: Child) -> bool:
+        """Keep what an environment left, for one that inherits it; whether there is something."""
+        waiting = select.poll()
+        waiting.register(child.requests, select.POLLIN)
+        while child.mounts < 0 and waiting.poll(0):
+            message, descriptors = child.requests.receive()
+            if not message:
+                break
+            if message == environment.LEFT:
+                child.mounts = descriptors[0]
+        estate = Estate(child.mounts, child.host_id)
+        if child.environment_id is None or child.unwanted or child.mounts < 0:
+            self._forget(estate)
+            return False
+        self._estates[child.environment_id] = estate
+        return True
+
+    def _forget(self, estate: Estate | None) -> None:
+        if estate is None:
+            return
+        if estate.mounts >= 0:
+            os.close(estate.mounts)
+        if self._host_ids is not None and estate.host_id is not None:
+            self._host_ids.insert(0, estate.host_id)
 
     def _end_all(self) -> None:
         for child in self._children.values():

@@ -51,10 +51,14 @@ class RuntimeApi:
 
     async def invoke(self, event: object) -> tuple[str, Any]:
         """The last part of the path that the answer was sent to (`response`, `error`), and the answer."""
-        await self._events.put(json.dumps(event).encode())
+        self.give(event)
         async with asyncio.timeout(DEADLINE_S):
             path, body = await self._answers.get()
         return path.rpartition("/")[2], json.loads(body)
+
+    def give(self, event: object) -> None:
+        """Invoke it, and do not wait for an answer."""
+        self._events.put_nowait(json.dumps(event).encode())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -231,7 +231,8 @@ async def test_an_unprivileged_user_gets_the_same_sandbox() -> None:
     with tempfile.TemporaryDirectory() as home:
         os.chown(home, 12345, 12345)
         command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={home}/tests", "-rs"]
-        command += [f"--rootdir={tests}", "-c", "/dev/null", "-o", "asyncio_mode=auto", "--import-mode=importlib"]
+        command += [f"--rootdir={tests.parents[3]}", f"--confcutdir={tests}"]
+        command += ["-c", "/dev/null", "-o", "asyncio_mode=auto", "--import-mode=importlib"]
         command += [str(tests / name) for name in ("test_isolation.py", "test_snapshots.py", "test_admission.py")]
         command += ["-k", "not unprivileged_user and not private_home and not none"]
         environment = {
