@@ -399,7 +399,7 @@ def test_a_client_that_goes_away_during_an_invoke_leaves_the_function_alone(port
         answer = pool.submit(result, name, place.port)
         place.await_guests(1)
         place.let_go()
-        assert answer.result().startswith("20")
+        assert len(answer.result()) == 16, "it runs, and tells who it is"
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["with its length", "in chunks"])
