@@ -162,8 +162,9 @@ class ProcessSandbox:
         """A pidfd of the runtime, once it was frozen."""
         self._status_file = -1
         self._ended = False
+        self._killed = False
         self._kept = False
-        """The zygote keeps what is left of it, and nobody has said yet that it is wanted."""
+        """The zygote keeps what is left of it, and nobody has said yet whether it is wanted."""
         self._remains: ProcessRemains | None = None
 
     def started(self, pid: int, host_id: int | None) -> None:
@@ -182,6 +183,8 @@ class ProcessSandbox:
         self._ended = True
         if self._remains is not None:
             self._remains.settle(kept)
+        elif kept and self._killed:
+            self._forget()  # It ended by itself while it was told to.
         else:
             self._kept = kept
         self.work_ends()
@@ -370,6 +373,7 @@ class ProcessSandbox:
     def kill(self) -> None:
         """SIGKILL to everything inside; `exited` follows."""
         if not self._ended:
+            self._killed = True
             self._send_signal("kill" if self._remains is None else "reset", self.environment_id)
         elif self._kept:
             self._kept = False

@@ -16,15 +16,13 @@ import select
 import signal
 from typing import Callable
 
-from . import linux, messages, processes, standby, supervisor, template
+from . import child, linux, messages, processes, standby, supervisor, template
 
 UID, GID = 993, 990
 """The ids of sbx_user1051 on AWS."""
 TELEMETRY_DESCRIPTOR = 3
 SET_UP = b"set up"
 """The first message of an environment: it can take a request."""
-LEFT = b"left"
-"""The last message of an environment that ends by itself, with a descriptor of its mounts for whoever takes its place."""
 PASSED_ON: dict[int, int] = {
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGUSR1: signal.SIGSTOP,
@@ -90,17 +88,13 @@ class Request:
 
 
 def run_init(
-    requests: messages.Channel,
-    host_id: int | None,
-    mounted: Callable[[], object],
-    report: Callable[[int], object],
-    mounts: int = -1,
+    requests: messages.Channel, host_id: int | None, outcome: child.Outcome, mounts: int = -1
 ) -> messages.Channel:
     """Be process 1 of the environment, which never returns from here; in the runtime's process, return where its request comes.
 
-    All that does not depend on the request is done before it arrives. `mounted` is called when all is mounted, `report` gets the
-    wait status of the runtime. `mounts` is a descriptor of those of an environment of the same version and user that was reset:
-    this one goes on with its /tmp.
+    All that does not depend on the request is done before it arrives. `outcome` hears when all is mounted, and the wait status of
+    the runtime. `mounts` is a descriptor of those of an environment of the same version and user that was reset: this one goes on
+    with its /tmp.
     """
     linux.die_with_parent(signal.SIGKILL)
     os.setsid()  # The kernel shares processors out between sessions first (sched(7), autogroup): nobody can starve the others.
@@ -144,7 +138,7 @@ def run_init(
         _write_hosts(request)
     else:
         _mount_own(request)
-    mounted()
+    outcome.write_mounted()
     # The extensions are one user with the runtime.
     namespace = os.open(f"/proc/{runtime}/ns/user", os.O_RDONLY) if request.extensions else -1
 
@@ -153,8 +147,8 @@ def run_init(
         become_sandbox_user()
         settle(request, request.extension_output)
 
-    _attend(requests, ours, message, request, runtime, settle_extension, report, _signal_everybody)
-    requests.announce(LEFT, os.open("/proc/self/ns/mnt", os.O_RDONLY))
+    _attend(requests, ours, message, request, runtime, settle_extension, outcome, _signal_everybody)
+    requests.announce(child.LEFT, os.open("/proc/self/ns/mnt", os.O_RDONLY))
     os._exit(0)
 
 
@@ -180,7 +174,7 @@ def _signal_everybody(number: int) -> None:
         return  # Process 1 is alone already.
 
 
-def run_keeper(requests: messages.Channel, report: Callable[[int], object]) -> messages.Channel:
+def run_keeper(requests: messages.Channel, outcome: child.Outcome) -> messages.Channel:
     """Be the parent of everything in a plain environment, which never returns from here; in the runtime, as `run_init`.
 
     It ends what is left when the runtime has ended. If it is killed, or the zygote is, whoever comes next in line adopts and
@@ -217,7 +211,7 @@ def run_keeper(requests: messages.Channel, report: Callable[[int], object]) -> m
     def to_everybody(number: int) -> None:
         processes.send(number, processes.descendants(os.getpid()))
 
-    _attend(requests, ours, message, request, runtime, settle_extension, report, to_everybody)
+    _attend(requests, ours, message, request, runtime, settle_extension, outcome, to_everybody)
     end()
     raise AssertionError("it has ended")
 
@@ -229,7 +223,7 @@ def _attend(
     request: Request,
     runtime: int,
     settle_extension: Callable[[], None],
-    report: Callable[[int], object],
+    outcome: child.Outcome,
     to_everybody: Callable[[int], None],
 ) -> None:
     """Hand the request to the runtime, pass on signals, and return when the environment has ended."""
@@ -243,7 +237,7 @@ def _attend(
     to_runtime.close()
     for descriptor in passed:
         os.close(descriptor)
-    report(pass_on.until_end_of(runtime))
+    outcome.write_status(pass_on.until_end_of(runtime))
 
 
 def _mount_own(request: Request) -> None:

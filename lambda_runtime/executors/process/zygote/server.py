@@ -20,58 +20,25 @@ null, "of": ID, "status": …, "problem": …}`.
 
 from __future__ import annotations
 
-import errno
 import gc
 import json
-import mmap
 import os
 import select
 import signal
 import socket
-import struct
 import sys
 import tokenize  # noqa: F401 - a traceback needs it, and the library is out of reach once the root has changed
 import traceback
 from typing import Any, Callable
 
 from . import environment, linux, messages, processes, python_runtime, snapshot, standby, supervisor, template
+from .child import ENTRY_POINT_ERROR, LEFT, SETUP_ERROR, Child, Outcome
+from .estates import Estate, Estates
 
-_ERROR_BYTES = 1800
-# What an environment's processes leave for the zygote in a page of shared memory.
-_STATUS = slice(0, 8)
-_SETUP_ERROR = slice(8, 8 + _ERROR_BYTES)
-_ENTRY_POINT_ERROR = slice(_SETUP_ERROR.stop, _SETUP_ERROR.stop + _ERROR_BYTES)
-_MOUNTED = _ENTRY_POINT_ERROR.stop
-"""Not 0 when all is mounted that an environment needs."""
 _QUIET_MS = 10
 """How long nothing must have been asked before the next spare is forked: not while the last one's function starts."""
 _SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "freeze": signal.SIGUSR1, "thaw": signal.SIGUSR2}
 _SIGNALS["reset"] = signal.SIGKILL
-
-
-class Child:
-    """A forked environment, with or without work."""
-
-    def __init__(self, pid: int, requests: messages.Channel, outcome: mmap.mmap, host_id: int | None) -> None:
-        self.pid = pid
-        self.requests = requests
-        self.outcome = outcome
-        self.host_id = host_id
-        self.environment_id: str | None = None
-        self.supervised = False
-        """It has extensions: `supervisor` runs in it."""
-        self.mounts = -1
-        """A descriptor of what is mounted in it, when it ends by itself or is reset."""
-        self.unwanted = False
-        """Nobody will inherit from it."""
-
-
-class Estate:
-    """What an environment left to one of the same version that takes its place: its mounts, with its /tmp, and its user."""
-
-    def __init__(self, mounts: int, host_id: int | None) -> None:
-        self.mounts = mounts
-        self.host_id = host_id
 
 
 class InChild(Exception):
@@ -88,14 +55,13 @@ class Zygote:
     def __init__(self, gateway: messages.Channel, plan: dict[str, Any]) -> None:
         self._gateway = gateway
         self._isolated: bool = plan["isolated"]
-        self._host_ids: list[int] | None = None
+        host_ids: list[int] | None = None
         if plan["host_ids"] is not None:
             first, count = plan["host_ids"]
-            self._host_ids = list(range(first + count - 1, first - 1, -1))
+            host_ids = list(range(first + count - 1, first - 1, -1))
+        self._estates = Estates(host_ids)
         self._children: dict[int, Child] = {}
         self._running: dict[str, Child] = {}
-        self._estates: dict[str, Estate] = {}
-        """By the environments that left them."""
         self._spare: Child | None = None
         self._standby: Child | None = None
         """An environment in which an interpreter was started, and waits for a function."""
@@ -162,13 +128,13 @@ class Zygote:
             return
         name = next(iter(fields))
         if name == "forget":
-            self._forget(self._estates.pop(fields[name], None))
+            self._estates.forget(fields[name])
             return
         child = self._running.get(fields[name])
         if child is None:
             return
         if name == "reset":
-            child.mounts = processes.mounts_of(child.pid) if child.outcome[_MOUNTED] else -1
+            child.mounts = processes.mounts_of(child.pid) if child.outcome.mounted else -1
         elif name == "kill":
             child.unwanted = True
         if child.supervised and name in supervisor.REQUESTS:
@@ -178,15 +144,16 @@ class Zygote:
 
     def _start(self, fields: dict[str, Any], message: bytes, outputs: list[int]) -> None:
         environment_id = fields["start"]
-        estate = self._estates.pop(fields["inherits"], None)
+        estate = self._estates.take(fields["inherits"])
         try:
             if estate is not None:
                 child = self._fork(estate)
+                estate = None
                 child.requests.send(message, *outputs)
             else:
                 child = self._wake_standby(fields, message, outputs) or self._give_work(message, outputs)
         except OSError as error:
-            self._forget(estate)
+            self._estates.give_back(estate)
             _close(outputs)
             self._tell({"exited": environment_id, "status": None, "error": str(error), "entry_point_error": None})
             return
@@ -218,12 +185,12 @@ class Zygote:
                 return
             if message == environment.SET_UP:
                 continue  # Read of the first spare only.
-            if message == environment.LEFT:
+            if message == LEFT:
                 child.mounts = descriptors[0]
                 continue
             fields = json.loads(message)
             if fields["name"] is None:
-                fields["problem"] = _text(child, _ENTRY_POINT_ERROR)
+                fields["problem"] = child.outcome.text(ENTRY_POINT_ERROR)
             self._tell({"process": fields.pop("name"), "of": child.environment_id, **fields})
 
     def _stop_relaying(self, child: Child) -> None:
@@ -262,13 +229,9 @@ class Zygote:
             return None  # A start will try again and report it.
 
     def _fork(self, estate: Estate | None = None) -> Child:
-        if self._host_ids is not None and not self._host_ids and estate is None:
-            raise OSError(errno.EAGAIN, "all user ids for environments of this interpreter are in use")
         ours, theirs = messages.Channel.pair()
-        outcome = mmap.mmap(-1, mmap.PAGESIZE)
-        host_id = self._host_ids.pop() if self._host_ids is not None and estate is None else None
-        if estate is not None:
-            host_id = estate.host_id
+        outcome = Outcome()
+        host_id = estate.host_id if estate is not None else self._estates.new_host_id()
         if self._isolated:
             linux.unshare(linux.CLONE_NEWPID)
         pid = -1
@@ -286,7 +249,7 @@ class Zygote:
         child = self._children[pid] = Child(pid, ours, outcome, host_id)
         return child
 
-    def _be_environment(self, requests: messages.Channel, outcome: mmap.mmap, host_id: int | None, mounts: int) -> None:
+    def _be_environment(self, requests: messages.Channel, outcome: Outcome, host_id: int | None, mounts: int) -> None:
         try:
             signal.set_wakeup_fd(-1)
             for changed in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
@@ -295,21 +258,13 @@ class Zygote:
             self._gateway.close()
             for child in self._children.values():
                 child.requests.close()
-            left = [child.mounts for child in self._children.values()]
-            left += [each.mounts for each in self._estates.values()]
-            _close([descriptor for descriptor in left if descriptor >= 0])
-
-            def report(status: int) -> None:
-                outcome[_STATUS] = struct.pack("ii", 1, status)
-
-            def mounted() -> None:
-                outcome[_MOUNTED] = 1
-
+            left = [child.mounts for child in self._children.values() if child.mounts >= 0]
+            _close([*left, *self._estates.descriptors()])
             if self._isolated:
-                requests = environment.run_init(requests, host_id, mounted, report, mounts)
+                requests = environment.run_init(requests, host_id, outcome, mounts)
                 environment.become_sandbox_user()
             else:
-                requests = environment.run_keeper(requests, report)
+                requests = environment.run_keeper(requests, outcome)
             requests.announce(environment.SET_UP)
             message, outputs = requests.receive()
             if not message:
@@ -322,11 +277,11 @@ class Zygote:
             environment.settle(request, request.output)
             place = snapshot.Snapshot(channel, request, self._isolated) if request.snapshot else None
         except BaseException:  # noqa: BLE001 - whatever it is, the zygote reports it
-            outcome[_SETUP_ERROR] = traceback.format_exc().encode()[-_ERROR_BYTES:].ljust(_ERROR_BYTES, b"\0")
+            outcome.write(SETUP_ERROR, traceback.format_exc().encode())
             os._exit(1)
         if request.command is not None:
             exit_code, problem = environment.execute(request)
-            outcome[_ENTRY_POINT_ERROR] = problem.encode()[:_ERROR_BYTES].ljust(_ERROR_BYTES, b"\0")
+            outcome.write(ENTRY_POINT_ERROR, problem.encode())
             os._exit(exit_code)
         raise InChild(lambda: python_runtime.run(request.variables, place))
 
@@ -346,16 +301,18 @@ class Zygote:
                 processes.send(signal.SIGKILL, orphans)
 
     def _ended(self, child: Child, status: int) -> None:
-        known, runtime_status = struct.unpack("ii", child.outcome[_STATUS])
-        report: dict[str, Any] = {"exited": child.environment_id, "status": runtime_status if known else status}
-        for name, place in (("error", _SETUP_ERROR), ("entry_point_error", _ENTRY_POINT_ERROR)):
-            report[name] = _text(child, place)
+        left = child.outcome.status()
+        report = {
+            "exited": child.environment_id,
+            "status": status if left is None else left,
+            "error": child.outcome.text(SETUP_ERROR),
+            "entry_point_error": child.outcome.text(ENTRY_POINT_ERROR),
+        }
         if child.supervised:
             self._relay(child)
             self._stop_relaying(child)
         report["kept"] = self._keep(child)
-        child.outcome.close()
-        child.requests.close()
+        child.close()
         if child.environment_id is not None:
             del self._running[child.environment_id]
             self._tell(report)
@@ -368,29 +325,13 @@ class Zygote:
                 raise SystemExit(1)
 
     def _keep(self, child: Child) -> bool:
-        """Keep what an environment left, for one that inherits it; whether there is something."""
-        waiting = select.poll()
-        waiting.register(child.requests, select.POLLIN)
-        while child.mounts < 0 and waiting.poll(0):
-            message, descriptors = child.requests.receive()
-            if not message:
-                break
-            if message == environment.LEFT:
-                child.mounts = descriptors[0]
-        estate = Estate(child.mounts, child.host_id)
-        if child.environment_id is None or child.unwanted or child.mounts < 0:
-            self._forget(estate)
+        """Keep what an environment left for one that takes its place; whether there is something."""
+        estate = child.estate()
+        if child.environment_id is None or child.unwanted or estate.mounts < 0:
+            self._estates.give_back(estate)
             return False
-        self._estates[child.environment_id] = estate
+        self._estates.keep(child.environment_id, estate)
         return True
-
-    def _forget(self, estate: Estate | None) -> None:
-        if estate is None:
-            return
-        if estate.mounts >= 0:
-            os.close(estate.mounts)
-        if self._host_ids is not None and estate.host_id is not None:
-            self._host_ids.insert(0, estate.host_id)
 
     def _end_all(self) -> None:
         for child in self._children.values():
@@ -408,10 +349,6 @@ class Zygote:
 def _close(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def _text(child: Child, place: slice) -> str | None:
-    return child.outcome[place].rstrip(b"\0").decode("utf-8", "replace") or None
 
 
 def main() -> None:
