@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import select
 import struct
 from typing import TYPE_CHECKING
@@ -74,6 +75,13 @@ class Child:
         self.unwanted = False
         """Nobody will take its place."""
 
+    def leaves(self, mounts: int) -> None:
+        """A descriptor of its mounts, or -1; the first one counts: it may end by itself and be reset at once."""
+        if self.mounts < 0:
+            self.mounts = mounts
+        elif mounts >= 0:
+            os.close(mounts)
+
     def estate(self) -> Estate:
         """What it leaves, now that it has ended."""
         waiting = select.poll()
@@ -83,7 +91,7 @@ class Child:
             if not message:
                 break
             if message == LEFT:
-                self.mounts = descriptors[0]
+                self.leaves(descriptors[0])
         return Estate(self.mounts, self.host_id)
 
     def close(self) -> None:

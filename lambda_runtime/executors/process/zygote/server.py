@@ -134,7 +134,7 @@ class Zygote:
         if child is None:
             return
         if name == "reset":
-            child.mounts = processes.mounts_of(child.pid) if child.outcome.mounted else -1
+            child.leaves(processes.mounts_of(child.pid) if child.outcome.mounted else -1)
         elif name == "kill":
             child.unwanted = True
         if child.supervised and name in supervisor.REQUESTS:
@@ -186,7 +186,7 @@ class Zygote:
             if message == environment.SET_UP:
                 continue  # Read of the first spare only.
             if message == LEFT:
-                child.mounts = descriptors[0]
+                child.leaves(descriptors[0])
                 continue
             fields = json.loads(message)
             if fields["name"] is None:
