@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lambda_runtime.executors.base import Remains
@@ -33,11 +34,17 @@ class Reset:
 class Resets:
     """Those of one version that nobody has taken the place of yet. They go with the time for which an environment may idle."""
 
-    def __init__(self, idle_timeout_s: float) -> None:
+    def __init__(self, idle_timeout_s: float, on_empty: Callable[[], None] = lambda: None) -> None:
+        """`on_empty` is called when time took the last one."""
         self._idle_timeout_s = idle_timeout_s
+        self._on_empty = on_empty
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[float, Reset]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+
+    def __bool__(self) -> bool:
+        """Whether one waits."""
+        return bool(self._waiting)
 
     def add(self, reset: Reset | None) -> None:
         """The next environment may take its place. None is an environment that left nothing."""
@@ -69,6 +76,8 @@ class Resets:
             self._waiting.popleft()[1].drop()
         if self._waiting:
             self._timer = self._loop.call_at(self._waiting[0][0], self._expire)
+        else:
+            self._on_empty()
 
     def _cancel(self) -> None:
         if self._timer is not None:

@@ -71,7 +71,7 @@ class VersionManager:
         """Where its environments start from, if it has SnapStart."""
         if self.version.snap_start:
             self.snapshots = Snapshots(self._new_snapstart, obstacle_of(blueprint.executor, self.prepared))
-        self._resets = Resets(self._config.idle_timeout_s)
+        self._resets = Resets(self._config.idle_timeout_s, self._check_drained)
         self.provisioned = ProvisionedEnvironments(
             self._new_provisioned,
             self._config.provisioning_delay_s,
@@ -136,7 +136,6 @@ class VersionManager:
         self.provisioned.drain()
         for environment in [environment for environment in self.environments if environment.state is State.READY]:
             environment.stop()
-        self._resets.clear()
         self._check_drained()
 
     def stop(self) -> None:
@@ -153,7 +152,6 @@ class VersionManager:
             environment.stop()
         for task in self._tasks:
             task.cancel()
-        self._resets.clear()
         self._check_drained()
 
     # --- what environments tell (EnvironmentOwner)
@@ -266,12 +264,13 @@ class VersionManager:
     def _check_drained(self) -> None:
         if not self._draining and self._tenant_id is None:
             return
-        if not self._drained and not self._tenants and not self.environment_count and not self._pending:
+        if self._draining:
+            self._resets.clear()
+        if not (self._drained or self._tenants or self.environment_count or self._pending or self._resets):
             self._drained = True
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
                 self._idle_timer = None
-            self._resets.clear()
             if self.snapshots is not None:
                 self.snapshots.stop()
             self._on_drained(self)

@@ -32,7 +32,8 @@ async def test_the_latest_is_taken_first_and_each_once() -> None:
 
 
 async def test_what_nobody_takes_is_dropped_in_time_and_what_was_taken_is_not() -> None:
-    waiting, (found, kept) = Resets(0.05), resets(3)
+    emptied: list[int] = []
+    waiting, (found, kept) = Resets(0.05, lambda: emptied.append(1)), resets(3)
     for reset in found:
         waiting.add(reset)
     assert waiting.take() is found[2]
@@ -40,6 +41,8 @@ async def test_what_nobody_takes_is_dropped_in_time_and_what_was_taken_is_not() 
         await kept[0].dropped.wait()
         await kept[1].dropped.wait()
     assert waiting.take() is None
+    assert not waiting
+    assert emptied == [1]
     assert not kept[2].dropped.is_set()
     waiting.add(Reset("later", last := Kept()))
     async with asyncio.timeout(20):

@@ -127,6 +127,7 @@ def test_other_functions_versions_and_tenants_get_nothing_of_it(functions):
     isolated = functions.create("isolated", KEEPS, TenancyConfig={"TenantIsolationMode": "PER_TENANT"})
     assert functions.invoke(isolated, "exit", TenantId="blue").error == "Unhandled"
     assert functions.result(isolated, "b", TenantId="red")[0] == "b"
+    assert functions.result(isolated, "b", TenantId="blue")[0] == "eb"
 
 
 def _events(logs, name):
