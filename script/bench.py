@@ -15,6 +15,10 @@ l   the share of a processor that 100 mappings at rest take
 m   records of a stream a second, from a mapping that is enabled to the last handler
 n   from putting a record into a stream at rest to its handler
 o   the share of a processor that 100 mappings of streams at rest take
+p   `docker run --rm` of the image that the next three rows use, where a Docker engine answers
+q   a cold Invoke, on both executors
+r   a warm Invoke, on both executors
+u   a burst of 50 first invokes at once, on both executors, and all of it gone again
 s   what a state directory costs: functions created, and events accepted, without one against with one
 t   many functions saved and loaded: seconds, MiB on disk and in memory
 """
