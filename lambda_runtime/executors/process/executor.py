@@ -26,7 +26,8 @@ from lambda_runtime.executors.process.freezer import Freezer
 from lambda_runtime.executors.process.interpreters import Interpreter, Interpreters
 from lambda_runtime.executors.process.languages import OS_ONLY
 from lambda_runtime.executors.process.memory import MemoryWatch
-from lambda_runtime.executors.process.sandbox import ProcessRemains, ProcessSandbox, Watchers
+from lambda_runtime.executors.process.remains import ProcessRemains
+from lambda_runtime.executors.process.sandbox import ProcessSandbox, Watchers
 from lambda_runtime.executors.process.snapshot import ProcessSnapshot
 from lambda_runtime.executors.process.standby import PAUSE_S, may_stand_by
 from lambda_runtime.scratch import Scratch, remove_abandoned

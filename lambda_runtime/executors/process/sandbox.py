@@ -16,6 +16,7 @@ from lambda_runtime.executors.process.cgroups import Cgroups, Enclosure
 from lambda_runtime.executors.process.freezer import Freezer
 from lambda_runtime.executors.process.memory import MemoryWatch, family, parent_of, used_kib
 from lambda_runtime.executors.process.peers import Address, holds, owner_of
+from lambda_runtime.executors.process.remains import ProcessRemains
 
 _PIPE_BYTES = 256 * 1024
 _READ_BYTES = 64 * 1024
@@ -72,34 +73,6 @@ class ExtensionProcesses:
     on_exit: Callable[[str, ExitStatus], None]
     address: str
     """An address of this machine that this sandbox's listeners have for themselves, if they listen on `sandbox.localdomain`."""
-
-
-class ProcessRemains:
-    """A `lambda_runtime.executors.base.Remains`: what the zygote keeps of an environment that was reset."""
-
-    def __init__(self, environment_id: str, forget: Callable[[], None]) -> None:
-        self.environment_id = environment_id
-        self._forget = forget
-        self._kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._taken = False
-
-    def settle(self, kept: bool) -> None:
-        """The environment has ended, and was kept or not."""
-        self._kept.set_result(kept)
-        if self._taken and kept:
-            self._forget()
-
-    async def take(self) -> str | None:
-        """Wait for its end; the id by which a start inherits it, once; None if nothing was kept, or somebody was quicker."""
-        kept = await asyncio.shield(self._kept)
-        taken, self._taken = self._taken, True
-        return self.environment_id if kept and not taken else None
-
-    def drop(self) -> None:
-        if not self._taken:
-            self._taken = True
-            if self._kept.done() and self._kept.result():
-                self._forget()
 
 
 @dataclass(frozen=True, slots=True)
