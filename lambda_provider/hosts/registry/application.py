@@ -99,7 +99,8 @@ class Registry:
         await asyncio.to_thread(self.blobs.prepare)
         if self._durable and self._collecting is None:
             # What was deleted, or half pushed, when the last gateway ended.
-            self._collecting = asyncio.ensure_future(self._collect(0))
+            # Not what is pushed from now on: its manifest comes last.
+            self._collecting = asyncio.ensure_future(self._collect(0, self.blobs.now()))
 
     async def _answer(self, request: Request) -> Response:
         path, method = request.path, request.method
@@ -157,10 +158,10 @@ class Registry:
         await asyncio.to_thread(self._manifest_routes.record, repository)
         return repository
 
-    async def _collect(self, grace_s: float) -> None:
+    async def _collect(self, grace_s: float, as_of: float | None = None) -> None:
         try:
             self._blob_routes.expire()
-            gone = await asyncio.to_thread(self.blobs.collect, self._needed, grace_s)
+            gone = await asyncio.to_thread(self.blobs.collect, self._needed, grace_s, as_of)
             if gone:
                 logger.info("%d layers of images that were deleted are gone", gone)
         except OSError as error:

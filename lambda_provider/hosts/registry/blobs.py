@@ -71,7 +71,7 @@ class BlobStore:
         self._links = directory / "links"
         self._uploads = directory / "uploads"
         self._durable = durable
-        self._now = now
+        self.now = now
 
     def prepare(self) -> None:
         """Drop what was being uploaded when the last gateway ended: nobody knows how far it was."""
@@ -90,8 +90,8 @@ class BlobStore:
             raise WrongDigest(f"what was uploaded has the digest {found}, not {digest}")
         target = self._blob(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
+        self._touch(path)  # Before it can be taken for an old one.
         path.replace(target)
-        self.keep(digest)
         self._link(upload.repository, digest)
 
     def find(self, repository: Repository, digest: str) -> Path | None:
@@ -101,9 +101,8 @@ class BlobStore:
 
     def keep(self, digest: str) -> None:
         """Somebody relies on a blob that is there: a push that does not send it again."""
-        now = self._now()
         with contextlib.suppress(FileNotFoundError):
-            os.utime(self._blob(digest), (now, now))
+            self._touch(self._blob(digest))
 
     def mount(self, source: Repository, target: Repository, digest: str) -> bool:
         """Have a blob of one repository in another one, too; False if the first does not have it."""
@@ -117,12 +116,17 @@ class BlobStore:
         """Bytes of all blobs."""
         return sum(path.stat().st_size for path in self._all())
 
-    def collect(self, needed: Callable[[], Collection[tuple[Repository, str]]], grace_s: float = GRACE_S) -> int:
-        """Delete what nothing refers to and nobody has touched for `grace_s`; how many blobs are gone.
+    def collect(
+        self,
+        needed: Callable[[], Collection[tuple[Repository, str]]],
+        grace_s: float = GRACE_S,
+        as_of: float | None = None,
+    ) -> int:
+        """Delete what nothing refers to and nobody had touched for `grace_s` at the time `as_of` (now); how many blobs are gone.
 
         `needed` is called when it is known what there is, so that a push that ends meanwhile is not missed.
         """
-        before = self._now() - grace_s
+        before = (self.now() if as_of is None else as_of) - grace_s
         old = [path for path in self._all() if _older(path, before)]
         links = list(self._links.glob("*/*/*/*"))
         refers = needed()
@@ -143,6 +147,10 @@ class BlobStore:
         """Delete everything."""
         for path in (self._links, self._uploads, self._blobs):
             shutil.rmtree(path, ignore_errors=True)
+
+    def _touch(self, path: Path) -> None:
+        now = self.now()
+        os.utime(path, (now, now))
 
     def _all(self) -> Iterator[Path]:
         return self._blobs.glob("*/*")

@@ -71,6 +71,16 @@ def test_what_nothing_refers_to_goes_when_its_time_is_over(blobs: BlobStore, clo
     assert blobs.size() == len(b"kept")
 
 
+def test_what_comes_after_the_moment_in_question_is_kept(blobs: BlobStore, clock: Clock) -> None:
+    before = push(blobs, b"before")
+    clock.now += 1
+    opened = clock.now
+    after = push(blobs, b"after")
+    clock.now += 1
+    assert blobs.collect(set, 0, opened) == 1
+    assert blobs.find(APP, before) is None and blobs.find(APP, after) is not None
+
+
 def test_who_asks_for_a_blob_may_rely_on_it(blobs: BlobStore, clock: Clock) -> None:
     digest = push(blobs, b"content")
     clock.now += 2 * HOUR_S
