@@ -157,12 +157,13 @@ def test_a_reset_forgets_all_images(gateways: Callable[[], LocalGateway], client
 def test_layers_of_deleted_images_are_given_up(
     local_gateway: LocalGateway, client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lambda_provider.hosts.registry.application.GRACE_S", -1.0)
     ecr = client(local_gateway, "ecr")
     ecr.create_repository(repositoryName="app")
     app = Client(local_gateway.port, "app")
     first, _ = app.image("v1", "first")
     kept, manifest = app.image("v2", "second")
+    # Not before: without any grace, layers are given up between their push and that of their manifest.
+    monkeypatch.setattr("lambda_provider.hosts.registry.application.GRACE_S", -1.0)
     ecr.batch_delete_image(repositoryName="app", imageIds=[{"imageDigest": first}])
     assert shrunk(local_gateway, len(b'{"text": "second"}') + len(b"layer of second"))
     assert app("GET", "manifests/v2").body == manifest
