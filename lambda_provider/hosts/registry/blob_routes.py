@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import BinaryIO
 
 from lambda_provider.hosts.registry.blobs import GRACE_S, BlobStore, Upload, WrongDigest
 from lambda_provider.hosts.registry.errors import RegistryError
@@ -37,8 +38,8 @@ class BlobRoutes:
 
     async def read(self, request: Request, repository: Repository, digest: str) -> Response:
         """HEAD and GET of a blob. Whoever finds it there may rely on it: a push does not send it again."""
-        path = await asyncio.to_thread(self._found, repository, _checked(digest))
-        size = path.stat().st_size
+        file = await asyncio.to_thread(self._open, repository, _checked(digest))
+        size = os.fstat(file.fileno()).st_size
         headers = (
             ("content-type", "application/octet-stream"),
             ("docker-content-digest", digest),
@@ -46,10 +47,14 @@ class BlobRoutes:
             ("accept-ranges", "bytes"),
         )
         if request.method == "GET" and (wanted := request.headers.get("range")):
-            first, last = _range(wanted, size)
+            try:
+                first, last = _range(wanted, size)
+            except RegistryError:
+                file.close()
+                raise
             part = ("content-range", f"bytes {first}-{last}/{size}")
-            return Response(206, (*headers, part), file=path, start=first, length=last - first + 1)
-        return Response(200, headers, file=path, length=size)
+            return Response(206, (*headers, part), file=file, start=first, length=last - first + 1)
+        return Response(200, headers, file=file, length=size)
 
     async def begin(self, request: Request, repository: Repository, path: str) -> Response:
         """POST: mount a blob of another repository, take a whole one, or open a session for one that comes in parts."""
@@ -140,15 +145,14 @@ class BlobRoutes:
         self._sessions.pop(session.upload.id, None)
         await asyncio.to_thread(session.upload.discard)
 
-    def _found(self, repository: Repository, digest: str) -> Path:
-        path = self._blobs.find(repository, digest)
-        if path is None:
+    def _open(self, repository: Repository, digest: str) -> BinaryIO:
+        file = self._blobs.open(repository, digest)
+        if file is None:
             raise RegistryError(
                 "BLOB_UNKNOWN",
                 f"The layer with digest '{digest}' does not exist in the repository with name '{repository.name}'",
             )
-        self._blobs.keep(digest)
-        return path
+        return file
 
     def _session(self, repository: Repository, upload_id: str) -> _Session:
         session = self._sessions.get(upload_id)

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from lambda_provider.hosts.registry.names import Repository
 
@@ -99,6 +100,17 @@ class BlobStore:
         link, blob = self._link_file(repository, digest), self._blob(digest)
         return blob if link.exists() and blob.exists() else None
 
+    def open(self, repository: Repository, digest: str) -> BinaryIO | None:
+        """A blob of a repository to read, whole even if it is deleted meanwhile; None if the repository does not have it."""
+        path = self.find(repository, digest)
+        if path is None:
+            return None
+        self.keep(digest)
+        try:
+            return path.open("rb")
+        except FileNotFoundError:
+            return None
+
     def keep(self, digest: str) -> None:
         """Somebody relies on a blob that is there: a push that does not send it again."""
         with contextlib.suppress(FileNotFoundError):
@@ -113,8 +125,12 @@ class BlobStore:
         return True
 
     def size(self) -> int:
-        """Bytes of all blobs."""
-        return sum(path.stat().st_size for path in self._all())
+        """Bytes of all blobs. Those that go meanwhile may be counted or not."""
+        size = 0
+        for path in self._all():
+            with contextlib.suppress(FileNotFoundError):
+                size += path.stat().st_size
+        return size
 
     def collect(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import parse_qs, unquote
 
 from lambda_provider.asgi import Receive, Scope, Send, receive_body_part
@@ -59,12 +59,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer. `file`, from byte `start` on and `length` long, is its body instead of `body`."""
+    """An answer. `file`, from byte `start` on and `length` long, is its body instead of `body`; sending it closes it."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    file: Path | None = None
+    file: BinaryIO | None = None
     start: int = 0
     length: int = 0
 
@@ -74,25 +74,26 @@ class Response:
         headers = [("docker-distribution-api-version", "registry/2.0"), *self.headers]
         if self.status != 204:
             headers.append(("content-length", str(length)))
-        if self.file is not None and not head:
-            # Opened before the head is sent: what is deleted now is sent to its end.
-            file = await asyncio.to_thread(self.file.open, "rb")
-            with file:
-                await _send_head(send, self.status, headers)
-                await asyncio.to_thread(file.seek, self.start)
-                left = self.length
-                while left:
-                    data = await asyncio.to_thread(file.read, min(left, PART_BYTES))
-                    if not data:
-                        return  # Shorter than it was: the server ends the connection, and the client sees that.
-                    left -= len(data)
-                    await send({"type": "http.response.body", "body": data, "more_body": left > 0})
-            if self.length:
-                return
-            await send({"type": "http.response.body", "body": b""})
-            return
+        if self.file is not None:
+            with self.file as file:
+                if not head:
+                    await self._send_file(send, file, headers)
+                    return
         await _send_head(send, self.status, headers)
         await send({"type": "http.response.body", "body": b"" if head else self.body})
+
+    async def _send_file(self, send: Send, file: BinaryIO, headers: list[tuple[str, str]]) -> None:
+        await _send_head(send, self.status, headers)
+        await asyncio.to_thread(file.seek, self.start)
+        left = self.length
+        while left:
+            data = await asyncio.to_thread(file.read, min(left, PART_BYTES))
+            if not data:
+                return  # Shorter than it was: the server ends the connection, and the client sees that.
+            left -= len(data)
+            await send({"type": "http.response.body", "body": data, "more_body": left > 0})
+        if not self.length:
+            await send({"type": "http.response.body", "body": b""})
 
 
 async def _send_head(send: Send, status: int, headers: list[tuple[str, str]]) -> None:

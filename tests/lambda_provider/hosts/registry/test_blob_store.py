@@ -105,6 +105,33 @@ def test_a_push_that_ends_while_garbage_is_looked_for_is_not_garbage(blobs: Blob
     assert all(blobs.find(APP, digest) for digest in (old, *pushed))
 
 
+def test_a_blob_that_goes_while_they_are_counted_is_no_error(blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    push(blobs, b"stays")
+    gone = blobs.find(APP, push(blobs, b"goes"))
+    assert gone is not None
+    all_of_them = list(blobs._all())
+    gone.unlink()
+    monkeypatch.setattr(blobs, "_all", lambda: iter(all_of_them))
+    assert blobs.size() == len(b"stays")
+
+
+def test_a_blob_that_is_being_read_is_read_to_its_end(blobs: BlobStore, clock: Clock) -> None:
+    digest = push(blobs, b"content")
+    file = blobs.open(APP, digest)
+    assert file is not None
+    with file:
+        clock.now += 2 * HOUR_S
+        assert blobs.collect(set, HOUR_S) == 1
+        assert file.read() == b"content"
+    assert blobs.open(APP, digest) is None
+
+
+def test_a_blob_that_goes_while_it_is_opened_is_not_there(blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = push(blobs, b"content")
+    monkeypatch.setattr(blobs, "keep", lambda digest: blobs.clear())
+    assert blobs.open(APP, digest) is None
+
+
 def test_names_that_look_alike_on_a_disk_are_different_repositories(blobs: BlobStore) -> None:
     digest = push(blobs, b"content", Repository("000000000000", "us-east-1", "a/b"))
     for name in ("a%2Fb", "a", "b", "a_b"):
