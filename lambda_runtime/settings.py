@@ -35,6 +35,13 @@ def count(text: str) -> int:
     return number
 
 
+def at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("must be a whole number of at least 1")
+    return number
+
+
 def milliseconds(text: str) -> float:
     """In seconds."""
     return count(text) / 1000

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lambda_runtime.settings import Settings, at_least_one, one_of, values_of
+
 REGISTRY = "public.ecr.aws/lambda"
 _FAMILIES = ("python", "nodejs", "java", "ruby", "dotnet", "go", "provided")
 
@@ -48,34 +50,16 @@ class ContainerSettings:
     host_address: str = ""
     """The address of the gateway as containers reach it; empty to find it out."""
     processors: str = "share"
-    concurrent_starts: int = 4
+    concurrent_starts: int = field(default_factory=lambda: max(4, 2 * (os.cpu_count() or 2)))
     pull: str = "missing"
     flags: Flags = Flags()
 
     @classmethod
     def read(cls, settings: Mapping[str, str]) -> ContainerSettings:
         """From LAMBDA_RUNTIME_IMAGE_MAPPING and LAMBDA_DOCKER_*. Raises ValueError that names the setting."""
-
-        def value(name: str, convert: Any, default: Any) -> Any:
-            text = settings.get(name)
-            if text in (None, ""):
-                return default
-            try:
-                return convert(text)
-            except ValueError as error:
-                raise ValueError(f"setting {name}={text!r}: {error}") from None
-
-        flags: Flags = value("LAMBDA_DOCKER_FLAGS", parse_flags, Flags())
-        return cls(
-            images=value("LAMBDA_RUNTIME_IMAGE_MAPPING", parse_mapping, {}),
-            network=value("LAMBDA_DOCKER_NETWORK", str, flags.network),
-            dns=value("LAMBDA_DOCKER_DNS", lambda text: tuple(text.replace(",", " ").split()), flags.dns),
-            host_address=value("LAMBDA_DOCKER_HOST_ADDRESS", str, ""),
-            processors=value("LAMBDA_DOCKER_CPU", _one_of("share", "limit"), "share"),
-            concurrent_starts=value("LAMBDA_DOCKER_CONCURRENT_STARTS", _count, max(4, 2 * (os.cpu_count() or 2))),
-            pull=value("LAMBDA_DOCKER_PULL", _one_of("missing", "never"), "missing"),
-            flags=flags,
-        )
+        values = values_of(settings, _SETTINGS)
+        flags: Flags = values.get("flags", Flags())
+        return cls(**{"network": flags.network, "dns": flags.dns, **values})
 
     def image_of(self, runtime: str, architecture: str, native: bool) -> str:
         """The image of a runtime; AWS's own when nothing else is configured.
@@ -175,16 +159,17 @@ def _ulimit(text: str) -> dict[str, Any]:
     return {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
 
 
-def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError("must be a whole number of at least 1")
-    return number
+def _addresses(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
 
 
-def _one_of(*words: str) -> Any:
-    def convert(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return text
-
-    return convert
+_SETTINGS: Settings = {
+    "LAMBDA_DOCKER_FLAGS": ("flags", parse_flags),
+    "LAMBDA_RUNTIME_IMAGE_MAPPING": ("images", parse_mapping),
+    "LAMBDA_DOCKER_NETWORK": ("network", str),
+    "LAMBDA_DOCKER_DNS": ("dns", _addresses),
+    "LAMBDA_DOCKER_HOST_ADDRESS": ("host_address", str),
+    "LAMBDA_DOCKER_CPU": ("processors", one_of("share", "limit")),
+    "LAMBDA_DOCKER_CONCURRENT_STARTS": ("concurrent_starts", at_least_one),
+    "LAMBDA_DOCKER_PULL": ("pull", one_of("missing", "never")),
+}
