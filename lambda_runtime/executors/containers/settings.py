@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -118,7 +119,7 @@ def parse_flags(text: str) -> Flags:
         binds=tuple(found.volume),
         extra_hosts=tuple(_host(each) for each in found.add_host),
         dns=tuple(found.dns),
-        ports=tuple(found.publish),
+        ports=tuple(each for each in found.publish if published(each)),
         ulimits=tuple(_ulimit(each) for each in found.ulimit),
         cap_add=tuple(found.cap_add),
         network=found.network,
@@ -126,6 +127,14 @@ def parse_flags(text: str) -> Flags:
         platform=found.platform,
         privileged=found.privileged,
     )
+
+
+def published(text: str) -> tuple[str, str, str]:
+    """`[address:][port:]container[/protocol]` -> address, port, container's port with its protocol. Raises ValueError."""
+    match = re.fullmatch(r"(?:(?:(?P<address>[^:]+):)?(?P<port>\d*):)?(?P<inside>\d+)(?:/(?P<protocol>\w+))?", text)
+    if match is None:
+        raise ValueError(f"--publish {text}: must be [address:][port:]port[/protocol]")
+    return match["address"] or "", match["port"] or "", f"{match['inside']}/{match['protocol'] or 'tcp'}"
 
 
 def _env_file(path: str) -> list[str]:
@@ -156,6 +165,8 @@ def _host(text: str) -> str:
 def _ulimit(text: str) -> dict[str, Any]:
     name, _, limits = text.partition("=")
     soft, _, hard = limits.partition(":")
+    if not re.fullmatch(r"-?\d+", soft) or not re.fullmatch(r"-?\d+", hard or soft):
+        raise ValueError(f"--ulimit {text}: must be name=soft[:hard]")
     return {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
 
 

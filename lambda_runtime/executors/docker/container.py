@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from lambda_runtime.executors.containers.plan import (
     ContainerPlan,
     hidden,
 )
+from lambda_runtime.executors.containers.settings import published
 from lambda_runtime.executors.docker.limits import Limit
 from lambda_runtime.executors.docker.reach import HOST_NAME
 
@@ -81,7 +81,7 @@ def config(plan: Plan, variables: Mapping[str, str], pipes: str | None) -> dict[
         **_command(plan, variables, pipes is not None),
     }
     if plan.flags.ports:
-        made["ExposedPorts"] = {container: {} for _, _, container in map(_port, plan.flags.ports)}
+        made["ExposedPorts"] = {container: {} for _, _, container in map(published, plan.flags.ports)}
     if plan.network != "host":
         # Extensions listen for telemetry on sandbox.localdomain; so the engine writes the name with the container's address.
         # Who is not root may not set the name of a domain, and Podman does not ask for one.
@@ -167,7 +167,8 @@ def _host_config(plan: Plan, mounts: list[dict[str, Any]]) -> dict[str, Any]:
         made["Init"] = True  # Takes in what extensions and the runtime leave; the shell that waits does not.
     if flags.ports:
         made["PortBindings"] = {
-            container: [{"HostIp": address, "HostPort": port}] for address, port, container in map(_port, flags.ports)
+            container: [{"HostIp": address, "HostPort": port}]
+            for address, port, container in map(published, flags.ports)
         }
     return made
 
@@ -184,11 +185,3 @@ def _temporary(plan: Plan) -> dict[str, str]:
         "/dev/shm": "rw,nosuid,nodev,noexec,mode=755,size=64k",  # Not for functions, as on AWS.
         _NOTES: options("rw,nosuid,nodev,noexec,mode=1777,size=64k", 16),
     }
-
-
-def _port(text: str) -> tuple[str, str, str]:
-    """`[address:][port:]container[/protocol]` -> address, port, container's port with its protocol."""
-    match = re.fullmatch(r"(?:(?:(?P<address>[^:]+):)?(?P<port>\d*):)?(?P<inside>\d+)(?:/(?P<protocol>\w+))?", text)
-    if match is None:
-        raise ValueError(f"--publish {text}: must be [address:][port:]port[/protocol]")
-    return match["address"] or "", match["port"] or "", f"{match['inside']}/{match['protocol'] or 'tcp'}"

@@ -50,6 +50,8 @@ def test_a_mapping_is_json_a_file_or_a_pattern(tmp_path: Path) -> None:
         ("LAMBDA_RUNTIME_IMAGE_MAPPING", '["a"]'),
         ("LAMBDA_DOCKER_FLAGS", "--restart always"),
         ("LAMBDA_DOCKER_FLAGS", "--add-host nowhere"),
+        ("LAMBDA_DOCKER_FLAGS", "--publish 9000:http"),
+        ("LAMBDA_DOCKER_FLAGS", "--ulimit nofile"),
         ("LAMBDA_DOCKER_CPU", "all"),
         ("LAMBDA_DOCKER_CONCURRENT_STARTS", "0"),
     ],
