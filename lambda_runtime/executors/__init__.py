@@ -1,7 +1,8 @@
 """Where functions run: the `RuntimeExecutor` interface (`base`), and its implementations by name.
 
 `process` (the default) needs nothing but the interpreters, `docker` an engine and images, `swarm` a cluster of engines, and
-`auto` picks `process` or `docker` for each version; `containers` is the base of those that speak to an engine. A third party
+`auto` picks `process` or `docker` for each version; `containers` is the base of those that speak to an engine. What all have of
+this machine while they run is a `workspace`, with `code` that is unpacked once into a `code_cache`. A third party
 adds its own under the entry-point group `lambda_runtime.executors`, as a callable that takes the `RuntimeConfig`.
 """
 

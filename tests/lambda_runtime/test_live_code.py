@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lambda_runtime.errors import VersionFailed
-from lambda_runtime.executors.process.code_cache import CodeCache
+from lambda_runtime.executors.code_cache import CodeCache
 from lambda_runtime.live_code import look_at
 
 

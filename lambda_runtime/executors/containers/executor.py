@@ -6,22 +6,21 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import Capability, PreparedVersion, Sandbox, SandboxSpec
+from lambda_runtime.executors.code import TASK, Code
 from lambda_runtime.executors.containers.addresses import Addresses
-from lambda_runtime.executors.containers.code import Code, program
 from lambda_runtime.executors.containers.errors import EngineError, EngineUnavailable
 from lambda_runtime.executors.containers.image import Contents, Image
 from lambda_runtime.executors.containers.plan import ContainerPlan
+from lambda_runtime.executors.containers.program import program
 from lambda_runtime.executors.containers.settings import ContainerSettings
-from lambda_runtime.executors.process.code_cache import CodeCache
 from lambda_runtime.executors.process.programs import runtime_version
-from lambda_runtime.scratch import Scratch, remove_abandoned
+from lambda_runtime.executors.workspace import Workspace
 from lambda_runtime.types import FunctionVersion
 
 _LOG = logging.getLogger(__name__)
@@ -84,12 +83,10 @@ class ContainerExecutor(ABC, Generic[EngineT, ConnectionT, SandboxT]):
         self._engine: EngineT | None = None
         self._connection: ConnectionT | None = None
         self._connecting: asyncio.Task[ConnectionT] | None = None
-        self._cache: CodeCache | None = None
-        self._scratch: Scratch | None = None
+        self._workspace = Workspace(config.cache_dir)
         self._addresses = Addresses(config.current_endpoint_url)
         self._starts = asyncio.Semaphore(self._settings.concurrent_starts)
         self._sandboxes: set[SandboxT] = set()
-        self._tasks: set[asyncio.Future[Any]] = set()
         self._stopped = False
 
     # --- what an engine's executor supplies
@@ -153,23 +150,22 @@ class ContainerExecutor(ABC, Generic[EngineT, ConnectionT, SandboxT]):
 
     async def start(self) -> None:
         """Make the directories, and remove in the background what killed gateways left."""
-        if self._scratch is not None:
+        if self._workspace.is_open:
             return
         self._stopped = False
-        self._scratch = Scratch()
-        self._cache = CodeCache(self._config.cache_dir or self._scratch.directory("cache"))
+        self._workspace.open()
         self._engine = self._open_engine()
-        self._track(asyncio.get_running_loop().run_in_executor(None, remove_abandoned))
-        self._track(asyncio.ensure_future(self._clean_up()))
+        self._workspace.track(asyncio.ensure_future(self._clean_up()))
 
     async def stop(self) -> None:
         """End every environment, and remove what the engine and this machine have of ours. May be called twice."""
         self._stopped = True
         for sandbox in list(self._sandboxes):
             sandbox.kill()
-        await self._wait_for(self._end_of(sandbox) for sandbox in self._sandboxes)
+        if ends := [self._end_of(sandbox) for sandbox in self._sandboxes]:
+            await asyncio.wait(ends, timeout=self.stop_limit_s)
         engine, self._engine = self._engine, None
-        await self._wait_for(self._tasks)
+        await self._workspace.settle(self.stop_limit_s)
         connection, self._connection = self._connection, None
         if engine is not None:
             if connection is not None:
@@ -177,9 +173,7 @@ class ContainerExecutor(ABC, Generic[EngineT, ConnectionT, SandboxT]):
                     await self._leave(engine, connection)
             await engine.close()
         self._addresses.close()
-        scratch, self._scratch, self._cache = self._scratch, None, None
-        if scratch is not None:
-            await asyncio.to_thread(scratch.remove)
+        await self._workspace.close()
 
     async def _clean_up(self) -> None:
         try:
@@ -204,7 +198,7 @@ class ContainerExecutor(ABC, Generic[EngineT, ConnectionT, SandboxT]):
     async def _prepare(self, version: FunctionVersion) -> PreparedContainers[Any]:
         connection = await self._connected()
         image, contents = await self._look_at_image(connection, version)
-        cache = self._running_cache()
+        cache = self._workspace.cache
         code = await Code.unpacked(version, cache)
         try:
             plan = self._plan(version, image, contents, code)
@@ -220,10 +214,10 @@ class ContainerExecutor(ABC, Generic[EngineT, ConnectionT, SandboxT]):
         return prepared
 
     def _plan(self, version: FunctionVersion, image: Image, contents: Contents, code: Code) -> ContainerPlan:
-        cache = self._running_cache()
+        cache = self._workspace.cache
         return ContainerPlan(
-            program=program(version, image, cache.path(code.code), cache.path(code.layers)),
-            working_directory=version.image_working_directory or image.working_directory or "/var/task",
+            program=program(version, image, cache.path(code.package), cache.path(code.layers)),
+            working_directory=version.image_working_directory or image.working_directory or TASK,
             memory_mib=version.memory_mib,
             storage_mib=version.ephemeral_storage_mib,
             dns=self._settings.dns,
@@ -237,8 +231,7 @@ class ContainerExecutor(ABC, Generic[EngineT, ConnectionT, SandboxT]):
         """Give up the code; environments that still run keep it until they end."""
         assert isinstance(prepared, PreparedContainers)
         await self._give_up(prepared)
-        if self._cache is not None:
-            await asyncio.to_thread(prepared.code.release, self._cache)
+        await self._workspace.release(prepared.code)
 
     # --- environments
 
@@ -268,26 +261,7 @@ class ContainerExecutor(ABC, Generic[EngineT, ConnectionT, SandboxT]):
         self._connection = await self._connect(engine)
         return self._connection
 
-    # --- inside
-
     def _running_engine(self) -> EngineT:
         if self._engine is None:
             raise EngineUnavailable(f"the {self.name} executor is not running")
         return self._engine
-
-    def _running_scratch(self) -> Scratch:
-        assert self._scratch is not None, "the executor is not started"
-        return self._scratch
-
-    def _running_cache(self) -> CodeCache:
-        assert self._cache is not None, "the executor is not started"
-        return self._cache
-
-    def _track(self, future: asyncio.Future[Any]) -> None:
-        """Go on with it in the background; `stop` waits for it."""
-        self._tasks.add(future)
-        future.add_done_callback(self._tasks.discard)
-
-    async def _wait_for(self, futures: Iterable[asyncio.Future[Any]]) -> None:
-        if waiting := list(futures):
-            await asyncio.wait(waiting, timeout=self.stop_limit_s)

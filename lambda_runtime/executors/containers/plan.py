@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from lambda_runtime.executors.code import LAYERS, TASK
 from lambda_runtime.executors.containers.settings import Flags
 from lambda_runtime.executors.process.host import LIMITS, PROCESS_LIMIT
 
@@ -15,7 +16,6 @@ PROCESSES = PROCESS_LIMIT["RLIMIT_NPROC"][0]
 """So many processes and threads may be inside."""
 SHARE_MIB = 1769
 """With so much memory a function has one processor (lambda/latest/dg/configuration-memory.md)."""
-CODE, LAYERS = "/var/task", "/opt"
 EXTENSIONS = f"{LAYERS}/extensions"
 SHELL = "/bin/sh"
 _OF_THE_ENGINE = ("HOSTNAME", "HOME")
@@ -33,7 +33,7 @@ class ContainerPlan:
 
     program: tuple[str, ...] = ()
     """What is executed: the program and its arguments."""
-    working_directory: str = CODE
+    working_directory: str = TASK
     memory_mib: int = 0
     """The function's MemorySize."""
     storage_mib: int = 0

@@ -98,7 +98,7 @@ class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
             raise EngineError(f"the network of containers cannot be used (LAMBDA_DOCKER_NETWORK): {error}") from error
         labels = self._labels(place)
         if self._store is None:
-            self._store = CodeStore(engine, self._running_cache().root, labels, str(self._running_scratch().path))
+            self._store = CodeStore(engine, self._workspace.cache.root, labels, str(self._workspace.scratch.path))
         _LOG.info(
             "%s at %s; containers reach the gateway at %s (%s)", info.name, info.address, place.address, place.detail
         )
@@ -169,7 +169,7 @@ class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
 
     async def _sharing(self, connection: Connection, image: Image) -> Sharing:
         if connection.sharing is None:
-            directory, labels = self._running_scratch().path, self._labels(connection.reach)
+            directory, labels = self._workspace.scratch.path, self._labels(connection.reach)
             connection.sharing = await self._running_engine().call(
                 lambda client: sharing(client, connection.info, image.id, directory, labels)
             )
@@ -203,10 +203,10 @@ class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
         assert isinstance(prepared, PreparedDockerVersion)
         bounded = self._settings.processors == "limit"
         around = Surroundings(self._running_engine(), connection.reach, self._memory, bounded)
-        prepared.code.add_user(self._running_cache())
+        prepared.code.add_user(self._workspace.cache)
         directory: Path | None = None
         if prepared.plan.pipes:
-            directory = self._running_scratch().directory("pipes") / f"{next(self._numbers)}"
+            directory = self._workspace.scratch.directory("pipes") / f"{next(self._numbers)}"
         sandbox = DockerSandbox(prepared.plan, spec, around, directory, lambda: self._ended(sandbox, prepared))
         self._sandboxes.add(sandbox)
         starting = asyncio.ensure_future(self._start_container(sandbox, spec, connection.reach))
@@ -232,8 +232,8 @@ class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
 
     def _ended(self, sandbox: DockerSandbox, prepared: PreparedDockerVersion) -> None:
         self._sandboxes.discard(sandbox)
-        if self._cache is not None:
-            self._track(asyncio.get_running_loop().run_in_executor(None, prepared.code.release, self._cache))
+        if self._workspace.is_open:
+            self._workspace.in_thread(prepared.code.release, self._workspace.cache)
 
     # --- what is left
 
@@ -252,8 +252,9 @@ class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
 
     def _engine_is_back(self) -> None:
         """Remove our containers of which nobody knows any more: their ends were asked for while no engine answered."""
-        if not self._stopped and self._scratch is not None and self._connection is not None:
-            self._track(asyncio.ensure_future(self._remove_unknown(_filter(self._labels(self._connection.reach)))))
+        if not self._stopped and self._workspace.is_open and self._connection is not None:
+            removing = self._remove_unknown(_filter(self._labels(self._connection.reach)))
+            self._workspace.track(asyncio.ensure_future(removing))
 
     async def _remove_unknown(self, own: list[str]) -> None:
         engine = self._running_engine()
@@ -267,7 +268,7 @@ class DockerExecutor(ContainerExecutor[Engine, Connection, DockerSandbox]):
                     await engine.call(remove)
 
     def _labels(self, place: Reach) -> dict[str, str]:
-        return leftovers.owner_labels(self._running_scratch().path, place.own_container)
+        return leftovers.owner_labels(self._workspace.scratch.path, place.own_container)
 
     def _running_store(self) -> CodeStore:
         assert self._store is not None, "no engine was connected"

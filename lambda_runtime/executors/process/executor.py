@@ -16,10 +16,10 @@ from pathlib import Path
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import Capability, PreparedVersion, Sandbox, SandboxSpec, Snapshot
+from lambda_runtime.executors.code import Code
 from lambda_runtime.executors.process import layout, programs
 from lambda_runtime.executors.process.capabilities import describe
 from lambda_runtime.executors.process.cgroups import Cgroups, CgroupUnusable
-from lambda_runtime.executors.process.code_cache import CodeCache
 from lambda_runtime.executors.process.fork_server import ForkServer
 from lambda_runtime.executors.process.fork_servers import ForkServers
 from lambda_runtime.executors.process.freezer import Freezer
@@ -30,7 +30,7 @@ from lambda_runtime.executors.process.remains import ProcessRemains
 from lambda_runtime.executors.process.sandbox import ProcessSandbox, Watchers
 from lambda_runtime.executors.process.snapshot import ProcessSnapshot
 from lambda_runtime.executors.process.standby import PAUSE_S, may_stand_by
-from lambda_runtime.scratch import Scratch, remove_abandoned
+from lambda_runtime.executors.workspace import Workspace
 from lambda_runtime.types import FunctionVersion
 
 _ADDRESSES = 64 << 16
@@ -42,8 +42,7 @@ class PreparedProcessVersion(PreparedVersion):
     """Where a prepared version's code lies, and how its runtime is started."""
 
     interpreter: Interpreter | None = None
-    code: str | None = None
-    layers: str | None = None
+    code: Code = field(default_factory=Code)
     places: layout.Places = field(default_factory=layout.Places)
     program: list[str] = field(default_factory=list)
     """What to execute when the function does not run in a process forked from its interpreter's zygote."""
@@ -63,39 +62,33 @@ class ProcessExecutor:
         self._interpreters = Interpreters(config.settings)
         self._versions: Counter[Interpreter | None] = Counter()
         """How many prepared versions an interpreter has: without one, none stands by."""
-        self._cache: CodeCache | None = None
-        self._scratch: Scratch | None = None
+        self._workspace = Workspace(config.cache_dir)
         self._cgroups = Cgroups(config.cgroup) if config.cgroup is not None else None
         self._watchers = Watchers(MemoryWatch(), Freezer(config.freeze_after_s or None), self._cgroups)
         self._servers = ForkServers(config, self._watchers)
         self._addresses = itertools.count(random.randrange(_ADDRESSES))
-        self._cleaning: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
         """Make the directories; nothing is started. Raises ValueError when the control group cannot be used."""
-        if self._scratch is not None:
+        if self._workspace.is_open:
             return
         if self._cgroups is not None:
             try:
                 await asyncio.to_thread(self._cgroups.open)
             except CgroupUnusable as error:
                 raise CgroupUnusable(f"setting LAMBDA_CGROUP: {error}") from None
-        self._scratch = Scratch()
-        self._cache = CodeCache(self._config.cache_dir or self._scratch.directory("cache"))
-        self._servers.start(self._cache.root, self._scratch)
-        self._track(asyncio.get_running_loop().run_in_executor(None, remove_abandoned))
+        self._workspace.open()
+        self._servers.start(self._workspace.cache.root, self._workspace.scratch)
 
     async def stop(self) -> None:
         """End every zygote with all that it forked, and delete what was unpacked into a temporary directory."""
         self._watchers.memory.stop()
         self._watchers.freezer.stop()
         await self._servers.stop()
-        await asyncio.gather(*self._cleaning)
+        await self._workspace.settle()
         if self._cgroups is not None:
             await self._cgroups.settle()
-        scratch, self._scratch, self._cache = self._scratch, None, None
-        if scratch is not None:
-            await asyncio.to_thread(scratch.remove)
+        await self._workspace.close()
 
     def capabilities(self) -> list[Capability]:
         """What a sandbox enforces on this machine, and which interpreters it has.
@@ -131,42 +124,33 @@ class ProcessExecutor:
                 raise VersionFailed("InvalidRuntime", warning)
         # Started while the control plane still says Pending, not at the first invoke.
         server = await self._servers.of(interpreter)
-        cache = self._running_cache()
-        code: str | None
-        content = None
-        if version.code_folder is not None:
-            code, content = await asyncio.to_thread(cache.use_folder, version.code_folder)
-        else:
-            code = await asyncio.to_thread(cache.use, [version.code] if version.code else [], "code")
-        layers = None
+        cache = self._workspace.cache
+        code = await Code.unpacked(version, cache)
         try:
-            layers = await asyncio.to_thread(cache.use, version.layers, "layers")
-            places = layout.Places() if server.isolated else self._servers.plain_places(interpreter, code, layers)
+            places = layout.Places() if server.isolated else self._servers.plain_places(interpreter, code)
             program = programs.program_of(
                 version,
                 interpreter,
                 self._servers.files(interpreter),
                 places,
-                code=self._running_cache().path(code),
-                layers=self._running_cache().path(layers),
+                code=cache.path(code.package),
+                layers=cache.path(code.layers),
                 isolated=server.isolated,
             )
         except BaseException:
-            for name in (code, layers):
-                await asyncio.to_thread(cache.release, name)
+            await asyncio.to_thread(code.release, cache)
             raise
         prepared = PreparedProcessVersion(
             version,
             variables=layout.variables(version.runtime, interpreter, places),
             warnings=tuple(filter(None, (warning, programs.other_processor(version, interpreter)))),
-            content=content,
+            content=code.content,
             runtime_version=programs.runtime_version(version.runtime),
             interpreter=interpreter,
             code=code,
-            layers=layers,
             places=places,
             program=program,
-            extensions=cache.files(layers, "extensions"),
+            extensions=cache.files(code.layers, "extensions"),
         )
         prepared.snapshot_obstacle = self._snapshot_obstacle(prepared)
         self._versions[interpreter] += 1
@@ -194,9 +178,7 @@ class ProcessExecutor:
         self._versions[prepared.interpreter] -= 1
         if not self._versions[prepared.interpreter] and (server := self._servers.launched(prepared.interpreter)):
             server.stand_down()
-        if self._cache is not None:
-            for name in (prepared.code, prepared.layers):
-                await asyncio.to_thread(self._cache.release, name)
+        await self._workspace.release(prepared.code)
 
     async def start_sandbox(self, prepared: PreparedVersion, spec: SandboxSpec) -> Sandbox:
         """Fork an environment. Raises OSError when the machine cannot."""
@@ -223,7 +205,7 @@ class ProcessExecutor:
         self, server: ForkServer, prepared: PreparedProcessVersion, spec: SandboxSpec
     ) -> tuple[dict[str, str], Callable[[], None]]:
         """The variables of a process in a new environment, and what to call when nothing of that is left."""
-        cache = self._running_cache()
+        workspace, cache = self._workspace, self._workspace.cache
         variables = {
             **spec.variables,
             "AWS_LAMBDA_RUNTIME_API": spec.runtime_api,
@@ -231,22 +213,16 @@ class ProcessExecutor:
         }
         private: Path | None = None
         if not server.isolated:
-            private = Path(tempfile.mkdtemp(prefix="env-", dir=self._running_scratch().directory("tmp")))
+            private = Path(tempfile.mkdtemp(prefix="env-", dir=workspace.scratch.directory("tmp")))
             variables.setdefault("TMPDIR", str(private))
-        loop = asyncio.get_running_loop()
 
         def clean_up() -> None:
-            for name in (prepared.code, prepared.layers):
-                cache.release(name)
+            prepared.code.release(cache)
             if private is not None:
                 shutil.rmtree(private, ignore_errors=True)
 
-        def on_exit() -> None:
-            self._track(loop.run_in_executor(None, clean_up))
-
-        for name in (prepared.code, prepared.layers):
-            cache.add_user(name)
-        return variables, on_exit
+        prepared.code.add_user(cache)
+        return variables, functools.partial(workspace.in_thread, clean_up)
 
     async def _fork(
         self,
@@ -265,8 +241,8 @@ class ProcessExecutor:
             hosts = layout.hosts(address)
         request = {
             "start": spec.environment_id,
-            "code": prepared.code,
-            "layers": prepared.layers,
+            "code": prepared.code.package,
+            "layers": prepared.code.layers,
             "tmp_mib": prepared.version.ephemeral_storage_mib,
             "limits": server.limits,
             "variables": variables,
@@ -308,15 +284,3 @@ class ProcessExecutor:
         given = self._standby_variables(server, prepared) if self._versions[prepared.interpreter] else None
         if given is not None:
             server.stand_by([prepared.program[0], f"{prepared.places.runtime}/{programs.NODE_STANDBY}"], given)
-
-    def _running_scratch(self) -> Scratch:
-        assert self._scratch is not None, "the executor is not started"
-        return self._scratch
-
-    def _running_cache(self) -> CodeCache:
-        assert self._cache is not None, "the executor is not started"
-        return self._cache
-
-    def _track(self, future: asyncio.Future[None]) -> None:
-        self._cleaning.add(future)
-        future.add_done_callback(self._cleaning.discard)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from lambda_runtime.config import RuntimeConfig
+from lambda_runtime.executors.code import Code
 from lambda_runtime.executors.process import layout
 from lambda_runtime.executors.process.capabilities import why_not_isolated
 from lambda_runtime.executors.process.fork_server import ForkServer, IsolationUnavailable
@@ -75,11 +76,13 @@ class ForkServers:
         """What `/var/runtime` holds in a zygote that was started."""
         return self._files[interpreter]
 
-    def plain_places(self, interpreter: Interpreter | None, code: str | None, layers: str | None) -> layout.Places:
-        """Where a function that is not isolated finds its parts, of which code and layers have those names in the cache."""
+    def plain_places(self, interpreter: Interpreter | None, code: Code) -> layout.Places:
+        """Where a function that is not isolated finds its parts."""
         assert self._code is not None, "the executor is not started"
         runtime = self._runtime_directory(interpreter)
-        return layout.Places(str(self._code / (code or "")), str(self._code / (layers or ".none")), str(runtime))
+        return layout.Places(
+            str(self._code / (code.package or "")), str(self._code / (code.layers or ".none")), str(runtime)
+        )
 
     async def _launch(self, interpreter: Interpreter | None) -> ForkServer:
         assert self._code is not None and self._scratch is not None, "the executor is not started"

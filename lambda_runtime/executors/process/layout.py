@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lambda_runtime.executors.code import LAYERS, TASK
 from lambda_runtime.executors.process.languages import LANGUAGES
 from lambda_runtime.executors.process.languages.base import Interpreter, RuntimeFiles
 
@@ -249,8 +250,8 @@ def plain_plan(interpreter: Interpreter | None, files: RuntimeFiles, runtime_dir
 class Places:
     """Where the function, its layers and its runtime are, as the function sees them: AWS's paths, if there is a sandbox."""
 
-    code: str = "/var/task"
-    layers: str = "/opt"
+    code: str = TASK
+    layers: str = LAYERS
     runtime: str = "/var/runtime"
 
 

@@ -109,7 +109,7 @@ class SwarmExecutor(ContainerExecutor[Engine, Connection, SwarmSandbox]):
         labels = self._labels(here)
         cluster = Cluster(engine, owner_filter(labels))
         owner = f"{labels[labelled.MACHINE]} {labels[labelled.OWNER]}"
-        archives = self._running_scratch().directory("archives")
+        archives = self._workspace.scratch.directory("archives")
         gate_at = (here.address, port)
         preparation = Preparation(engine, cluster, self._gate, gate_at, self._nodes.directory, owner, archives)
         _LOG.info(
@@ -141,7 +141,7 @@ class SwarmExecutor(ContainerExecutor[Engine, Connection, SwarmSandbox]):
         filling = None
         if shell:
             architecture = found.image.architecture or connection.info.architecture
-            cache = self._running_cache()
+            cache = self._workspace.cache
             entries = {name: Path(cache.root / name) for name in found.code.entries.values()}
             filling = await connection.preparation.fill(plan, architecture, entries)
         warnings = []
@@ -180,7 +180,7 @@ class SwarmExecutor(ContainerExecutor[Engine, Connection, SwarmSandbox]):
         if self._connection is not None and prepared.filling is not None and not self._stopped:
             entries = list(prepared.code.entries.values())
             release = self._connection.preparation.release(prepared.filling, prepared.plan, entries)
-            self._track(asyncio.ensure_future(_quietly(release)))
+            self._workspace.track(asyncio.ensure_future(_quietly(release)))
 
     # --- environments
 
@@ -241,7 +241,7 @@ class SwarmExecutor(ContainerExecutor[Engine, Connection, SwarmSandbox]):
             await connection.cluster.close()
 
     def _labels(self, here: GatewayPlace) -> dict[str, str]:
-        return labelled.owner_labels(self._running_scratch().path, here.own_container)
+        return labelled.owner_labels(self._workspace.scratch.path, here.own_container)
 
 
 async def _quietly(work: Awaitable[None]) -> None:

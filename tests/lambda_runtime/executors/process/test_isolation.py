@@ -191,7 +191,15 @@ async def test_mounts_of_the_host_are_not_changed(isolated: Any) -> None:
     environment = await isolated.run(EVALUATE)
     await environment.invoke("1")
     new = mounts() - before
-    places = ("/var/task", "/opt", "/tmp", "/run/lambda", "/proc", "/dev", str(isolated.executor._scratch.path))
+    places = (
+        "/var/task",
+        "/opt",
+        "/tmp",
+        "/run/lambda",
+        "/proc",
+        "/dev",
+        str(isolated.executor._workspace.scratch.path),
+    )
     assert not [place for place in new if place.startswith(places)], "others may mount elsewhere meanwhile"
 
 

@@ -183,7 +183,7 @@ async def test_stop_leaves_no_process_file_or_descriptor(make_machine: Any) -> N
         for environment in environments:
             await environment.invoke(1)
         environments[0].sandbox.max_memory_mib()
-        scratch: Path = machine.executor._scratch.path
+        scratch: Path = machine.executor._workspace.scratch.path
         server = await machine.executor._servers.of((await machine.prepare(ECHO)).interpreter)
         await machine.stop()
         await machine.executor.stop()

@@ -206,13 +206,13 @@ async def test_missing_version_warns_or_fails_as_configured(make_machine: Any) -
 async def test_released_code_is_deleted_when_its_last_environment_ended(machine: Any) -> None:
     prepared = await machine.prepare(EVALUATE)
     environment = await machine.start(prepared)
-    code: Path = machine.executor._cache.root / prepared.code
+    code: Path = machine.executor._workspace.cache.root / prepared.code.package
     await machine.executor.release(prepared)
     assert code.exists()
     assert await environment.invoke("os.listdir(os.environ['LAMBDA_TASK_ROOT'])") == ["index.py"]
     environment.sandbox.kill()
     await environment.sandbox.exited
-    await asyncio.gather(*machine.executor._cleaning)
+    await machine.executor._workspace.settle()
     assert not code.exists()
 
 
@@ -232,7 +232,7 @@ async def test_killing_the_gateway_ends_every_environment(tmp_path: Path) -> Non
         "    environment = await machine.run(source)\n"
         "    await environment.api.first_next.wait()\n"
         "    server = await executor._servers.of(next(iter(executor._servers._launches)))\n"
-        "    print(server._process.pid, executor._scratch.path, flush=True)\n"
+        "    print(server._process.pid, executor._workspace.scratch.path, flush=True)\n"
         "    await asyncio.sleep(1000)\n"
         "asyncio.run(main())\n"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lambda_runtime.errors import VersionFailed
-from lambda_runtime.executors.process.code_cache import CodeCache, unpack
+from lambda_runtime.executors.code_cache import CodeCache, unpack
 from lambda_runtime.types import CodeArchive
 
 Member = tuple[str, str, int]
