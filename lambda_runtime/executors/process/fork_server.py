@@ -21,7 +21,8 @@ from lambda_runtime.executors.process.host import (
 )
 from lambda_runtime.executors.process.layout import HERE
 from lambda_runtime.executors.process.outbox import Outbox, Passed
-from lambda_runtime.executors.process.sandbox import Custody, ExtensionProcesses, OutputPipe, ProcessSandbox, Watchers
+from lambda_runtime.executors.process.output import OutputPipe
+from lambda_runtime.executors.process.sandbox import Custody, ExtensionProcesses, ProcessSandbox, Watchers
 from lambda_runtime.executors.process.snapshot import ProcessSnapshot
 from lambda_runtime.executors.process.standby import Standby
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import re
 import signal
@@ -15,54 +14,13 @@ from lambda_runtime.executors.base import ExitStatus
 from lambda_runtime.executors.process.cgroups import Cgroups, Enclosure
 from lambda_runtime.executors.process.freezer import Freezer
 from lambda_runtime.executors.process.memory import MemoryWatch, family, parent_of, used_kib
+from lambda_runtime.executors.process.output import OutputPipe
 from lambda_runtime.executors.process.peers import Address, holds, owner_of
 from lambda_runtime.executors.process.remains import ProcessRemains
 
-_PIPE_BYTES = 256 * 1024
-_READ_BYTES = 64 * 1024
 _LOOKS = 3
 """So often somebody is looked for among the processes of an environment before he is a stranger."""
 _HIGH_WATER = re.compile(rb"VmHWM:\s+(\d+) kB")
-
-
-class OutputPipe:
-    """What the processes of an environment write, in the order in which they wrote it."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_output: Callable[[bytes], None]) -> None:
-        self._loop = loop
-        self.on_output = on_output
-        self._read, self.write_end = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self._read, False)
-        # A larger pipe lets a function print much without waiting; the kernel limits how many a user may have.
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        loop.add_reader(self._read, self.drain)
-
-    def drain(self) -> None:
-        """Hand over everything that is there. Never waits."""
-        while self._read >= 0:
-            try:
-                data = os.read(self._read, _READ_BYTES)
-            except BlockingIOError:
-                return
-            if not data:
-                self.close()
-                return
-            self.on_output(data)
-
-    def close_write_end(self) -> None:
-        """Our copy of the write end, once the sandbox has its own."""
-        if self.write_end >= 0:
-            os.close(self.write_end)
-            self.write_end = -1
-
-    def close(self) -> None:
-        """Stop reading. May be called twice."""
-        self.close_write_end()
-        if self._read >= 0:
-            self._loop.remove_reader(self._read)
-            os.close(self._read)
-            self._read = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from typing import Any
 
 from lambda_runtime.executors.base import ExitStatus, Sandbox, SandboxSpec
 from lambda_runtime.executors.process.outbox import Outbox
-from lambda_runtime.executors.process.sandbox import Custody, OutputPipe, ProcessSandbox
+from lambda_runtime.executors.process.output import OutputPipe
+from lambda_runtime.executors.process.sandbox import Custody, ProcessSandbox
 
 _MESSAGE_BYTES = 64 * 1024
 _CREDENTIALS = struct.Struct("3i")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from lambda_runtime.executors.process.sandbox import OutputPipe
+from lambda_runtime.executors.process.output import OutputPipe
 
 PAUSE_S = 0.2
 """How long after a start the next one is made ready: not while the last one's function starts."""
