@@ -1,8 +1,9 @@
-"""In moto's process: which data are of the metric that a reader of CloudWatch names?
+"""In moto's process: which metrics are there, and which data are of the metric that a reader of CloudWatch names?
 
 A metric is its namespace, its name and exactly its dimensions
 (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html). Moto also takes those that have more
-dimensions, so that what Lambda tells for a function, for its aliases and for the account would be added up.
+dimensions, so that what Lambda tells for a function, for its aliases and for the account would be added up, and it lists metrics
+without dimensions, or with several, once for each datum.
 """
 
 from __future__ import annotations
@@ -67,3 +68,20 @@ def match_exactly() -> None:
 
     backend_class.get_metric_statistics = get_metric_statistics
     backend_class.get_metric_data = get_metric_data
+
+
+def list_once() -> None:
+    """Have moto's ListMetrics name each metric once, however many data it has, in the order of its first datum."""
+    from moto.cloudwatch.models import CloudWatchBackend
+
+    def get_filtered_metrics(self: Any, metric_name: str, namespace: str, dimensions: Any) -> list[Any]:
+        metrics: dict[tuple[str, str, frozenset[tuple[str, str]]], Any] = {}
+        for datum in self.get_all_metrics():
+            names = frozenset((item.name, item.value) for item in datum.dimensions)
+            if (datum.namespace, datum.name, names) not in metrics and datum.filter(
+                namespace=namespace, name=metric_name, dimensions=dimensions
+            ):
+                metrics[datum.namespace, datum.name, names] = datum
+        return list(metrics.values())
+
+    cast(Any, CloudWatchBackend).get_filtered_metrics = get_filtered_metrics

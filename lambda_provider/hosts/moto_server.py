@@ -29,7 +29,7 @@ from lambda_provider.hosts import moto_activity, services
 from lambda_provider.hosts.credentials import session_token_of
 from lambda_provider.hosts.moto_buckets import address_buckets
 from lambda_provider.hosts.moto_callers import account_for
-from lambda_provider.hosts.moto_metrics import match_exactly
+from lambda_provider.hosts.moto_metrics import list_once, match_exactly
 from lambda_provider.hosts.moto_signatures import with_authentication
 from lambda_provider.hosts.services.answers import with_answers
 from lambda_provider.hosts.services.api_requests import HEADERS, with_apis
@@ -163,6 +163,7 @@ def create_app(service: Any) -> Any:
         address_buckets()
     elif service == "cloudwatch":
         match_exactly()
+        list_once()
     services.install(service)
     return create_backend_app(service)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
 
+from .rendezvous import MEET, Rendezvous
 from .urls import call, give_url
 
-SLOW = "import time\ndef handler(event, context):\n    time.sleep(event)\n    return event\n"
 FAILS = "def handler(event, context):\n    if event:\n        raise ValueError(event)\n"
 
 
@@ -55,19 +56,23 @@ def test_three_reserved_and_ten_started(
 ) -> None:
     """The exercise of every course on concurrency."""
     client = aws_client("lambda", retries={"total_max_attempts": 1})
-    name = deploy(SLOW, Timeout=10)
+    name = deploy(MEET, Timeout=60)
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=3)
 
-    def call(_: int) -> bool:
+    def call(port: int) -> bool:
         try:
-            client.invoke(FunctionName=name, Payload=b"1.5")
+            client.invoke(FunctionName=name, Payload=b"%d" % port)
         except client.exceptions.TooManyRequestsException:
             return False
         return True
 
-    with ThreadPoolExecutor(10) as pool:
-        ran = sum(pool.map(call, range(10)))
-    assert ran == 3
+    with Rendezvous() as place, ThreadPoolExecutor(10) as pool:
+        calls: list[Future[bool]] = [pool.submit(call, place.port) for _ in range(10)]
+        place.await_guests(3)
+        # Nobody goes on before all others were turned away.
+        assert [each.result() for each in islice(as_completed(calls, 60), 7)] == [False] * 7
+        place.let_go()
+        assert sum(each.result() for each in calls) == 3
     assert statistic("Maximum", "ConcurrentExecutions", FunctionName=name) == 3
     assert statistic("Sum", "Throttles", FunctionName=name) == 7
     assert statistic("Sum", "Invocations", FunctionName=name) == 3
@@ -108,6 +113,24 @@ def test_metric_data_of_the_account_and_of_a_function_are_not_added_up(
         EndTime=datetime.now(UTC) + timedelta(minutes=1),
     )
     assert [result["Values"] for result in answer["MetricDataResults"]] == [[1.0], [1.0]]
+
+
+def test_a_metric_is_listed_once_however_many_data_it_has(
+    deploy: Callable[..., str], aws_client: Callable[..., Any]
+) -> None:
+    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_ListMetrics.html"""
+    account = "555555555555"
+    name = deploy(account=account)
+    cloudwatch = aws_client("cloudwatch", account=account)
+    for _ in range(3):
+        aws_client("lambda", account=account).invoke(FunctionName=name, Payload=b"{}")
+        # What was counted is delivered before it is read: each time is a datum of its own.
+        metrics = cloudwatch.list_metrics(Namespace="AWS/Lambda", MetricName="Invocations")["Metrics"]
+    of_function = {"Name": "FunctionName", "Value": name}
+    dimensions = sorted((metric["Dimensions"] for metric in metrics), key=len)
+    assert dimensions == [[], [of_function], [of_function, {"Name": "Resource", "Value": name}]]
+    narrowed = cloudwatch.list_metrics(MetricName="Invocations", Dimensions=[{"Name": "Resource"}])["Metrics"]
+    assert [metric["Dimensions"] for metric in narrowed] == dimensions[2:]
 
 
 def test_requests_to_a_url_are_counted(
