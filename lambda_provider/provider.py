@@ -21,7 +21,6 @@ from lambda_provider.operations.capacity_providers import CapacityProviderOperat
 from lambda_provider.operations.code_locations import CodeLocations, LocationError
 from lambda_provider.operations.code_signing import CodeSigningOperations
 from lambda_provider.operations.concurrency import ConcurrencyOperations
-from lambda_provider.operations.deployment import Deployments
 from lambda_provider.operations.event_invoke_configs import EventInvokeConfigOperations
 from lambda_provider.operations.event_source_mappings import EventSourceMappingOperations
 from lambda_provider.operations.invoke import InvokeOperations
@@ -34,6 +33,7 @@ from lambda_provider.operations.resource_policies import ResourcePolicyOperation
 from lambda_provider.operations.runtime_management import RuntimeManagementOperations
 from lambda_provider.operations.scaling import ScalingOperations
 from lambda_provider.operations.tags import TagOperations
+from lambda_provider.operations.transitions import VersionTransitions
 from lambda_provider.operations.updates import UpdateOperations
 from lambda_provider.operations.urls import UrlOperations
 from lambda_provider.operations.versions import VersionOperations
@@ -90,7 +90,7 @@ class LambdaProvider(
         self.state = State(state_dir)
         self.archives, self.store, self.positions = self.state.archives, self.state.store, self.state.positions
         self._open_state()
-        self.deployments = Deployments(
+        self.transitions = VersionTransitions(
             self.store,
             self.archives,
             runtime,
@@ -117,7 +117,7 @@ class LambdaProvider(
     def stop(self) -> None:
         """End what is under way, and let go of files. The runtime is stopped by whoever started it. May be called twice."""
         self.event_sources.stop()
-        self.deployments.forget_all()
+        self.transitions.forget_all()
         self.deliveries.close()
         self.state.close()
         self.archives.close()
@@ -217,7 +217,7 @@ class LambdaProvider(
     def _restore(self) -> None:
         for function in self.store.all_functions():
             self.capacity.changed(None, function)
-        self.deployments.restore(self.store.all_functions())
+        self.transitions.restore(self.store.all_functions())
         if events := self.state.take_events():
             self.runtime.submit(self._resume(events))
 
@@ -225,7 +225,7 @@ class LambdaProvider(
         """Go on with events that were accepted before a restart, each as soon as its version is prepared again."""
 
         async def resume(arn: str) -> None:
-            await self.deployments.ready(arn)
+            await self.transitions.ready(arn)
             self.runtime.resume_events([event for event in events if event.invocation.version_arn == arn])
 
         arns = dict.fromkeys(event.invocation.version_arn for event in events)
@@ -236,7 +236,7 @@ class LambdaProvider(
         """Stop what runs, waits or is under preparation. When this returns it is gone, except on the runtime's own loop: there
         it goes as soon as the loop goes on, and before anything that is begun from now on."""
         self.event_sources.stop()
-        self.deployments.forget_all()
+        self.transitions.forget_all()
         for function in self.store.all_functions():
             self.capacity.changed(function, None)
         try:
@@ -248,7 +248,7 @@ class LambdaProvider(
 
     async def _empty_runtime(self) -> None:
         emptied = asyncio.ensure_future(self.runtime.reset())
-        await self.deployments.cancelled()
+        await self.transitions.cancelled()
         await self.event_sources.ended()
         await emptied
 

@@ -24,7 +24,7 @@ NO_RUNTIME = "InvalidRuntime"
 """The StateReasonCode with which an executor says that it has nothing to run a runtime with."""
 
 
-class Deployments:
+class DeployedVersions:
     """Function versions by ARN, and the manager that runs each.
 
         deploy -> preparing -> deployed -> draining -> released     `retire`, or a newer value of the same ARN

@@ -12,7 +12,7 @@ from lambda_runtime.blueprint import Blueprint
 from lambda_runtime.clock import Clock, ScaledClock, SystemClock
 from lambda_runtime.concurrency import ConcurrencyTracker
 from lambda_runtime.config import RuntimeConfig
-from lambda_runtime.deployments import Deployments, Manager
+from lambda_runtime.deployments import DeployedVersions, Manager
 from lambda_runtime.errors import Throttled
 from lambda_runtime.event_queue import EventJournal, EventQueue, Outcome, QueuedEvent, RetryPolicy
 from lambda_runtime.executors.base import PreparedVersion, RuntimeExecutor
@@ -68,7 +68,7 @@ class RuntimeService:
         self.sampler = Sampler()
         self._bounds: dict[str, Bounds] = {}
         self._allocations = Allocations(self._set_provisioned_target, self._provisioned_on)
-        self._deployments = Deployments(
+        self._deployments = DeployedVersions(
             executor, self._new_manager, self._deployed, needs_runtime=config.runtime_mismatch == "error"
         )
         self._managers = self._deployments.managers

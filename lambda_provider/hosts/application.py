@@ -162,7 +162,7 @@ class HostedLambda:
                 "environments": in_use["environments"],
                 "queued_events": len(assembly.runtime.events),
                 "in_use": in_use,
-                "preparing_versions": assembly.provider.deployments.pending,
+                "preparing_versions": assembly.provider.transitions.pending,
                 "services": {"lambda": {"state": "running"}} if services is None else services(),
             }
 

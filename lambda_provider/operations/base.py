@@ -8,7 +8,7 @@ from lambda_provider.model.function import Function, Version
 from lambda_provider.operations.authorization import Authorizer
 from lambda_provider.operations.capacity import Capacity
 from lambda_provider.operations.code_locations import CodeLocations
-from lambda_provider.operations.deployment import Deployments
+from lambda_provider.operations.transitions import VersionTransitions
 from lambda_provider.store.archives import ArchiveStore
 from lambda_provider.store.store import Store
 from lambda_provider.validation.names import FunctionId
@@ -23,7 +23,7 @@ class Operations:
     runtime: RuntimeService
     store: Store
     archives: ArchiveStore
-    deployments: Deployments
+    transitions: VersionTransitions
     code_locations: CodeLocations
     authorizer: Authorizer | None
     capacity: Capacity
@@ -47,5 +47,5 @@ class Operations:
         if not moving:
             return function, version
         for each in moving:
-            self.deployments.settle(f"{function.arn}:{each.number}")
+            self.transitions.settle(f"{function.arn}:{each.number}")
         return self.look_up(identity)

@@ -123,20 +123,20 @@ class FunctionOperations(CodeIntake, CodeTrust, ConfigurationRules):
             raise InvalidParameterValueException("$LATEST version cannot be deleted without deleting the function.")
         if number is None:
             deleted = self.store.delete(identity)
-            self.deployments.retire(deleted, [version.number for version in deleted.all_versions()])
+            self.transitions.retire(deleted, [version.number for version in deleted.all_versions()])
             return {"StatusCode": 204}
         with self.store.function(identity) as function:
             if not number.isdecimal():
                 raise InvalidParameterValueException("Deletion of aliases is not currently supported.")
             function.require_unreferenced(number)
             function.remove_version(number)
-        self.deployments.retire(function.function, [number])
+        self.transitions.retire(function.function, [number])
         return {"StatusCode": 204}
 
     def deploy_on_commit(self, editor: FunctionEditor, *versions: Version) -> None:
         """Have versions prepared as soon as the unit of work is durable."""
         for version in versions:
-            editor.committing.append(partial(self.deployments.begin, version=version))
+            editor.committing.append(partial(self.transitions.begin, version=version))
 
     def _code_location(
         self, context: RequestContext, function: Function, version: Version

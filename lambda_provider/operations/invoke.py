@@ -193,7 +193,7 @@ class InvokeOperations(Operations):
         if not version.status.settled:
             try:
                 # A snapshot may take minutes to make.
-                await self.deployments.ready(f"{function.arn}:{version.number}", at_once=version.snap_start)
+                await self.transitions.ready(f"{function.arn}:{version.number}", at_once=version.snap_start)
             except ServiceStopped as error:
                 raise as_aws_error(error, function.arn) from error
             function, version = self._choose(identity)

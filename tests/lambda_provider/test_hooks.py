@@ -136,7 +136,7 @@ def test_what_was_saved_is_loaded_into_another_host(hosts, tmp_path):
     other.start().create_function(context(), creation("g"))
     other.load()
     assert names(other.provider) == ["f"]
-    other.until(lambda: not other.provider.deployments.pending)
+    other.until(lambda: not other.provider.transitions.pending)
     described = other.provider.get_function(context(), {"FunctionName": "f"})["Configuration"]
     assert described["State"] == "Active"
 

@@ -152,7 +152,7 @@ def test_a_version_that_somebody_waits_for_is_next(runtime, tmp_path, by):
             waiting = thread.submit(second.get_function, context(), {"FunctionName": "f25"})
         else:
             waiting = runtime.submit(until_resumed(runtime))
-        runtime.until(lambda: arns[25] not in second.deployments._line)
+        runtime.until(lambda: arns[25] not in second.transitions._line)
         runtime.release_preparations()
         answer = waiting.result(10)
         assert arns[25] in runtime.begun[:9], "those eight that had begun, and then it"
@@ -232,7 +232,7 @@ def test_reset_forgets_everything(runtime, tmp_path, durable):
     runtime.run(_nothing())
     assert provider.list_functions(context(), {})["Functions"] == []
     assert runtime.deployed == {}
-    assert provider.deployments._transitions == {}
+    assert provider.transitions._transitions == {}
     assert provider.store.usage(ACCOUNT, REGION) == (0, 0)
     populate(provider)
     provider.stop()

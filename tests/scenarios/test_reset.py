@@ -164,7 +164,7 @@ async def test_nothing_is_left_behind(emulator: Emulator, tmp_path: Path, then: 
         assert len(runtime.events) == 0
         assert runtime.concurrency.in_use(ACCOUNT, REGION) == 0
         assert runtime.concurrency.unreserved(ACCOUNT, REGION)[1] == 0, "nothing is reserved or provisioned"
-        assert provider.deployments._transitions == provider.deployments._latest_preparation == {}
+        assert provider.transitions._transitions == provider.transitions._latest_preparation == {}
         assert provider.store.is_empty
         assert provider.store._urls == {}
         with pytest.raises(LambdaError):

@@ -65,7 +65,7 @@ def test_a_reader_finds_the_function_active_with_a_new_revision(provider):
 
 def test_a_reader_does_not_wait_longer_than_its_patience(runtime):
     provider = LambdaProvider(FakeHost(), runtime)
-    provider.deployments._patience_s = 0.0
+    provider.transitions._patience_s = 0.0
     runtime.hold_preparations()
     provider.create_function(context(), creation("f"))
     assert configuration(provider)["State"] == "Pending"
@@ -399,10 +399,10 @@ def test_a_refused_creation_leaves_nothing(provider, tmp_path):
 def test_no_transition_is_left_after_it_finished_by_itself(runtime: FakeRuntime):
     provider = LambdaProvider(FakeHost({"LAMBDA_SETTLE_MS": "1"}), runtime)  # type: ignore[arg-type]
     provider.create_function(context(), creation("f"))
-    concurrent.futures.wait(list(provider.deployments._running), 10)
+    concurrent.futures.wait(list(provider.transitions._running), 10)
     function = provider.store.find(ACCOUNT, REGION, "f")
     assert function is not None and function.latest.status.state == "Active"
-    assert provider.deployments._transitions == {}
+    assert provider.transitions._transitions == {}
     provider.stop()
 
 
@@ -418,7 +418,7 @@ def test_a_function_that_is_created_again_runs_its_new_code(provider, runtime):
     runtime.loop.call_soon_threadsafe(slow.set)
     assert configuration(provider)["State"] == "Active"
     assert runtime.deployed[arn("f", "$LATEST")].handler == "new.handler"
-    assert provider.deployments._latest_preparation == {}
+    assert provider.transitions._latest_preparation == {}
 
 
 def test_a_code_signing_configuration_must_exist(provider):

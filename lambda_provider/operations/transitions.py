@@ -49,7 +49,7 @@ class _Transition:
     """The preparation has made one."""
 
 
-class Deployments:
+class VersionTransitions:
     """Hands versions to the runtime and brings the outcome into the store.
 
     A transition is finished when the preparation is done and somebody looked (`settle`, `ready`) or `settle_s` seconds passed:
