@@ -130,6 +130,7 @@ class TelemetryPlatformLog:
         self, moment: float, request_id: str, version: str, trace_header: str | None, tenant_id: str | None = None
     ) -> str | None:
         self._began, self._responded, self._produced_bytes = moment, None, None
+        self._runtime_done = ""  # An event that is retried keeps its request id.
         record = _with_trace({"requestId": request_id, "version": version, **of_tenant(tenant_id)}, trace_header)
         self._emit(moment, "platform.start", record, {"requestId": request_id, "version": version})
         return self._inner.start(moment, request_id, version, trace_header, tenant_id)
