@@ -22,13 +22,18 @@ FAILED_INVOKE = "FailedInvokeEventCount"
 DROPPED = "DroppedEventCount"
 DELIVERED_ON_FAILURE = "OnFailureDestinationDeliveredEventCount"
 DELETED = "DeletedEventCount"
+MAX_LAG = "MaxOffsetLag"
+SUM_LAG = "SumOffsetLag"
 
 METRICS_OF: Mapping[str, frozenset[str]] = {
     "EventCount": frozenset({POLLED, FILTERED_OUT, INVOKED, FAILED_INVOKE, DROPPED, DELIVERED_ON_FAILURE, DELETED}),
     "ErrorCount": frozenset({"PollingErrorCount", "InvokeErrorCount", "SchemaRegistryErrorCount", "CommitErrorCount"}),
-    "KafkaMetrics": frozenset({"MaxOffsetLag", "SumOffsetLag"}),
+    "KafkaMetrics": frozenset({MAX_LAG, SUM_LAG}),
 }
 """What a value of MetricsConfig asks for."""
+
+_MEASURED = METRICS_OF["KafkaMetrics"]
+"""Their 0 is a value like others: an alarm on a lag has to see that it is over."""
 
 
 class Counts:
@@ -46,7 +51,7 @@ class Counts:
         wanted = frozenset().union(*(METRICS_OF.get(name, frozenset()) for name in mapping.settings.metrics or ()))
 
         def count(metric: str, value: float) -> None:
-            if metric in wanted and value:
+            if metric in wanted and (value or metric in _MEASURED):
                 self._add(mapping, metric, value)
 
         return count

@@ -19,6 +19,7 @@ from lambda_provider.event_sources.kafka_cluster import CONNECTION_PROBLEM, Clus
 from lambda_provider.event_sources.kafka_confluent import ConfluentClient
 from lambda_provider.event_sources.kafka_decoding import Decoded, Decoder, schemas_of
 from lambda_provider.event_sources.kafka_failures import TOPIC, GivenUp, messages, parcel
+from lambda_provider.event_sources.kafka_log import KafkaLog
 from lambda_provider.event_sources.kafka_partition import PartitionWorker
 from lambda_provider.event_sources.kafka_records import EventWriter, Partition, Record, matched, record_text
 from lambda_provider.event_sources.kafka_schemas import INVALID, RegistryProblem
@@ -48,6 +49,7 @@ class KafkaTopicSource(EventSource):
     def __init__(self, mapping: EventSourceMapping, surroundings: Surroundings) -> None:
         super().__init__(mapping, surroundings)
         self.writer = EventWriter(mapping.event_source_arn, "")
+        self.told = KafkaLog(surroundings.log)
         self.partial_responses = REPORT_BATCH_ITEM_FAILURES in (self.settings.response_types or ())
         pollers = self.settings.pollers
         most = _UNBOUNDED if pollers is None else max(pollers.maximum or MOST_POLLERS, pollers.minimum or 1)
@@ -69,7 +71,11 @@ class KafkaTopicSource(EventSource):
         self._failure: Exception | None = None
 
     async def run(self) -> None:
-        client = await self._connect()
+        try:
+            client = await self._connect()
+        except SourceProblem:
+            self.count("PollingErrorCount")
+            raise
         loop = asyncio.get_running_loop()
         measuring = None
         decoding = None if self._decoder is None else loop.create_task(self._decoder.run())
@@ -79,6 +85,7 @@ class KafkaTopicSource(EventSource):
             await self._until_over(client.open())
             if not self._over.is_set():
                 self.report(OK)
+                self.told.connected()
                 measuring = loop.create_task(self._measure(client))
                 await self._over.wait()
             if decoding is not None:
@@ -89,6 +96,7 @@ class KafkaTopicSource(EventSource):
                 if task is not None:
                     task.cancel()
             await client.close()
+            self.told.stopped()
         if self._failure is not None:
             raise self._failure
 
@@ -107,6 +115,7 @@ class KafkaTopicSource(EventSource):
         self.writer = EventWriter(self.mapping.event_source_arn, cluster.bootstrap_servers)
         start = Start(self.settings.starting_position or "TRIM_HORIZON", self.settings.starting_timestamp)
         group = self._consumption.consumer_group_id or self.mapping.name
+        self.told.connecting(cluster.bootstrap_servers, self.settings.topics or (), group, self.settings.pollers)
         schemas = await schemas_of(self, self._consumption.schema_registry or {})
         if schemas is not None:
             self._decoder = Decoder(self, schemas, self._decoded, self._registry_trouble, self._flow_of_all)
@@ -140,6 +149,7 @@ class KafkaTopicSource(EventSource):
         """Listener: partitions are ours."""
         if self._over.is_set():
             return
+        self.told.assigned(begins)
         for partition, begin in begins.items():
             self._committed[partition] = begin
             worker = self._workers[partition] = PartitionWorker(self, partition, begin)
@@ -149,11 +159,15 @@ class KafkaTopicSource(EventSource):
 
     def revoked(self, partitions: Iterable[Partition]) -> Awaitable[None]:
         """Listener: partitions go to another member, once what is in flight of them is committed."""
-        return self._let_go(partitions)
+        names = list(partitions)
+        if not self._over.is_set():
+            self.told.revoked(names)
+        return self._let_go(names)
 
     def arrived(self, records: Sequence[Record]) -> None:
         """Listener: records came."""
         self.count(counts.POLLED, len(records))
+        self.told.polled(records)
         self._trouble = None
         if self._decoder is not None:
             self._decoder.put(records)
@@ -173,6 +187,7 @@ class KafkaTopicSource(EventSource):
             worker.take(record, record_text(record) if wanted else None)
             dropped += not wanted
         self.count(counts.FILTERED_OUT, dropped)
+        self.told.filtered_out(dropped)
         for worker in touched.values():
             worker.taken()
 
@@ -202,15 +217,19 @@ class KafkaTopicSource(EventSource):
 
     def _registry_trouble(self, problem: RegistryProblem) -> None:
         self.count("SchemaRegistryErrorCount")
-        self.troubled(SourceProblem(str(problem), result=CONNECTION_PROBLEM))
+        self._tell_trouble(SourceProblem(str(problem), result=CONNECTION_PROBLEM))
 
     def troubled(self, problem: SourceProblem) -> None:
         """Listener: the cluster is out of reach, for now."""
         self.count("PollingErrorCount")
+        self._tell_trouble(problem)
+
+    def _tell_trouble(self, problem: SourceProblem) -> None:
         if problem.result != self._trouble:  # The client tells of it at each attempt.
             self._trouble = problem.result
             logger.warning("mapping %s: %s", self.mapping.name, problem)
             self.report(problem.result)
+            self.told.troubled(problem)
 
     def failed(self, error: Exception) -> None:
         """Listener: nothing comes any more."""
@@ -255,6 +274,7 @@ class KafkaTopicSource(EventSource):
             problem = await self._client.produce(destination.removeprefix(TOPIC), written)
         elif destination:
             problem = await self.deliver(destination, parcel(given_up, self.mapping, self.writer, self.clock.now()))
+        self.told.given_up(given_up, destination, problem)
         if destination and problem is None:
             self.count(counts.DELIVERED_ON_FAILURE, number)
             return
@@ -278,10 +298,12 @@ class KafkaTopicSource(EventSource):
             try:
                 await self._client.commit(positions)
                 failures = 0
+                self.told.committed(positions)
             except NotCommitted as error:
                 failures += 1
                 self.count("CommitErrorCount")
                 logger.warning("mapping %s: positions are not committed: %s", self.mapping.name, error)
+                self.told.not_committed(positions, error)
                 if failures < COMMIT_ATTEMPTS and not self._over.is_set():
                     self._to_commit = {**positions, **self._to_commit}
                     await self.clock.sleep_until(self.clock.now() + retry_delay_s(failures))
@@ -310,9 +332,12 @@ class KafkaTopicSource(EventSource):
         while True:
             await self.clock.sleep_until(self.clock.now() + LAG_EVERY_S)
             ends = await client.ends(self._workers)
-            lags = [max(0, ends[name] - worker.position) for name, worker in self._workers.items() if name in ends]
-            for lag in lags:
+            lags = {
+                name: max(0, ends[name] - worker.position) for name, worker in self._workers.items() if name in ends
+            }
+            for lag in lags.values():
                 self.count_for_function("OffsetLag", lag)
             if lags:
-                self.count("MaxOffsetLag", max(lags))
-                self.count("SumOffsetLag", sum(lags))
+                self.count(counts.MAX_LAG, max(lags.values()))
+                self.count(counts.SUM_LAG, sum(lags.values()))
+                self.told.behind(lags)

@@ -20,6 +20,7 @@ from lambda_provider.event_sources.alarm import Alarm
 from lambda_provider.event_sources.batching import Batch
 from lambda_provider.event_sources.discarded import AGE_EXCEEDED, RETRIES_EXHAUSTED
 from lambda_provider.event_sources.kafka_failures import PAYLOAD_TOO_LARGE, GivenUp
+from lambda_provider.event_sources.kafka_log import KafkaLog
 from lambda_provider.event_sources.kafka_progress import Progress
 from lambda_provider.event_sources.kafka_records import EventWriter, Partition, Record, name_of
 from lambda_provider.event_sources.responses import failed_records
@@ -46,6 +47,7 @@ class Surroundings(Protocol):
     settings: MappingSettings
     clock: Clock
     writer: EventWriter
+    told: KafkaLog
     invocations: asyncio.Semaphore
     """As many batches of the mapping are with the function at once."""
     partial_responses: bool
@@ -200,6 +202,7 @@ class PartitionWorker:
         self, items: Sequence[tuple[Record, bytes]], event: bytes, attempts: Attempts
     ) -> Sequence[tuple[Record, bytes]]:
         """Run the function once; the records that failed."""
+        self._source.told.invoking(self._partition, items, event)
         result = await self._invoke(event, len(items))
         attempts.invokes += 1
         attempts.last = result
@@ -215,6 +218,10 @@ class PartitionWorker:
         self._source.report(FUNCTION_CALL_FAILED if failed is None else OK)
         if failed is not None:
             self._done([record for record, _ in items if _identifier(record) not in failed])
+        if left:
+            self._source.told.failed(self._partition, left, attempts.invokes, result)
+        else:
+            self._source.told.processed(self._partition, items, result)
         return left
 
     async def _invoke(self, event: bytes, records: int) -> InvocationResult:
@@ -227,15 +234,20 @@ class PartitionWorker:
                         raise Stopped
                     self._source.count(counts.INVOKED, records)
                     return await self._source.invoke(event)
-            except TooManyRequestsException:
-                delay_s = (_FIRST_THROTTLE_S, _LONGEST_THROTTLE_S)
+            except TooManyRequestsException as error:
+                reason: LambdaError = error
+                first_s, most_s = _FIRST_THROTTLE_S, _LONGEST_THROTTLE_S
             except LambdaError as error:
                 logger.info("%s: the function did not run: %s", name_of(self._partition), error)
                 self._source.report(FUNCTION_CALL_FAILED)
-                delay_s = (1.0, 60.0)
+                reason = error
+                first_s, most_s = 1.0, 60.0
             throttles += 1
+            delay_s = retry_delay_s(throttles, first_s=first_s, most_s=most_s)
+            self._source.count("InvokeErrorCount")
             self._source.count(counts.FAILED_INVOKE, records)
-            await self._pause(retry_delay_s(throttles, first_s=delay_s[0], most_s=delay_s[1]))
+            self._source.told.not_invoked(self._partition, records, reason, delay_s)
+            await self._pause(delay_s)
 
     async def _without_old(
         self, items: Sequence[tuple[Record, bytes]], attempts: Attempts

@@ -157,8 +157,10 @@ class Keeper:
         return ":".join(self.mapping.function_arn.split(":")[:7]) if self.mapping is not None else ""
 
     def follow(self, mapping: EventSourceMapping | None) -> None:
-        """The mapping has another value, or is gone."""
+        """The mapping has another value, or is gone. For another log level nothing has to stop."""
         old, self.mapping = self.mapping, mapping
+        if self.source is not None and mapping is not None:
+            self.source.log.set_level(mapping.settings.log_level)
         if mapping is None or old is None or not old.works_like(mapping):
             self._changed.set()
 
@@ -237,13 +239,16 @@ class Keeper:
 
     async def _pause(self, mapping: EventSourceMapping, problem: Exception, delay_s: float) -> None:
         """Tell what is wrong, and wait: for the time, for a change, or for activity of the source."""
+        surroundings = self._surround(self.mapping or mapping)
         if isinstance(problem, SourceProblem):
             logger.warning("mapping %s cannot use its source: %s", mapping.name, problem)
             self._reports.tell(mapping, state_reason=problem.reason, last_result=problem.result)
+            told = {"problem": problem.result, "reason": problem.reason, "message": str(problem)}
+            surroundings.log.warn("sourceUnavailable", **told, retryInSeconds=delay_s)
         else:
             logger.error("the poller of mapping %s failed; again in %g s", mapping.name, delay_s, exc_info=problem)
             self._reports.tell(mapping, last_result=INTERNAL_ERROR)
-        surroundings = self._surround(mapping)
+            surroundings.log.warn("pollersFailed", problem=INTERNAL_ERROR, retryInSeconds=delay_s)
         due = asyncio.Event()
         end = None
         if surroundings.activity is not None and mapping.event_source_arn is not None:

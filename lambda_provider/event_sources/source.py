@@ -27,7 +27,8 @@ A source keeps these rules:
 - A batch goes to the function by `invoke`: the way of an Invoke request, with the weights of an alias and concurrency. A failure
   of the function is in the result, everything else is raised; see `invoke`.
 - `filters.match(record)` decides what the function gets (what is matched against is the source's matter); `Batch` bounds a batch.
-- What becomes of a batch is told by `report` and `count`. Both are cheap; calling them for each batch is fine.
+- What becomes of a batch is told by `report` and `count`. Both are cheap; calling them for each batch is fine. What users read
+  in CloudWatch Logs goes to `log`, which writes nothing for mappings that have no level.
 - Positions that have to survive a restart go to `positions` (`lambda_provider.store.positions`), under the mapping's UUID.
 """
 
@@ -36,13 +37,14 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from lambda_provider.delivery.records import Parcel
 from lambda_provider.event_sources.alarm import Alarm
 from lambda_provider.event_sources.calls import SHARE, Calls
 from lambda_provider.event_sources.filters import Filters
+from lambda_provider.event_sources.system_log import SystemLog
 from lambda_provider.host import Activity, Host
 from lambda_provider.model.event_source_mapping import EventSourceMapping
 from lambda_provider.operations.filter_keys import filter_key_error
@@ -84,7 +86,7 @@ class SourceProblem(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the manager gives to every source; `report` and `count` are for one mapping.
+    """What the manager gives to every source; `report`, `count` and `log` are for one mapping.
 
     `invoke` takes the ARN of the function with the mapping's qualifier, the event, and a trace header or None. `deliver` takes
     the ARN of an on-failure destination and a parcel, and returns None, or why it could not be delivered after retries.
@@ -103,6 +105,7 @@ class Surroundings:
     count_for_function: Callable[[str, float], None]
     payload_limit_bytes: int
     role: Callable[[], str] = lambda: ""
+    log: SystemLog = field(default_factory=SystemLog)
 
 
 class EventSource(ABC):
@@ -117,6 +120,7 @@ class EventSource(ABC):
         self.settings = mapping.settings
         self.clock = surroundings.clock
         self.positions = surroundings.positions
+        self.log = surroundings.log
         self.filters = Filters(mapping.settings.filters)
         self.alarm = Alarm(surroundings.clock, surroundings.activity, self.watched_arn)
         self.stopping = False

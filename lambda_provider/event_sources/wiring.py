@@ -9,6 +9,7 @@ from lambda_provider.event_sources.calls import Calls
 from lambda_provider.event_sources.counts import Counts
 from lambda_provider.event_sources.manager import EventSourceManager
 from lambda_provider.event_sources.source import Surroundings
+from lambda_provider.event_sources.system_log import SystemLogs
 from lambda_provider.host import Host
 from lambda_provider.model.event_source_mapping import EventSourceMapping
 from lambda_provider.model.function import LATEST, Function, Version
@@ -43,6 +44,7 @@ class EventSourcePollers:
         self._payload_limit_bytes = payload_limit_bytes
         self._calls: Calls | None = None
         self.counts = Counts(host.put_metric_data, runtime.clock)
+        self.logs = SystemLogs(host.put_log_events, runtime.clock, self._log_group)
         self.manager = EventSourceManager(store, lambda: load_plugins(EVENT_SOURCES), self._surroundings)
         store.event_source_mappings.on_change = self.mapping_changed
 
@@ -60,7 +62,12 @@ class EventSourcePollers:
     async def ended(self) -> None:
         """Return when the sources have let go of what they had. On the loop, after `stop`."""
         await self.manager.ended()
+        self.deliver_telemetry()
+
+    def deliver_telemetry(self) -> None:
+        """Hand over the counts and log lines that are still collected: somebody is about to read them. On the loop only."""
         self.counts.flush()
+        self.logs.flush()
 
     def mapping_changed(self, old: EventSourceMapping | None, new: EventSourceMapping | None) -> None:
         """A mapping was created, changed or deleted."""
@@ -88,11 +95,16 @@ class EventSourcePollers:
             count_for_function=lambda metric, value: self._count_for_function(mapping, metric, value),
             payload_limit_bytes=self._payload_limit_bytes,
             role=lambda: self._role(mapping),
+            log=self.logs.log_of(mapping),
         )
 
     def _role(self, mapping: EventSourceMapping) -> str:
         _, version = self._function_of(mapping)
         return version.configuration.role if version is not None else ""
+
+    def _log_group(self, mapping: EventSourceMapping) -> str | None:
+        _, version = self._function_of(mapping)
+        return version.configuration.logging.log_group if version is not None else None
 
     def _function_of(self, mapping: EventSourceMapping) -> tuple[Function | None, Version | None]:
         """The function and what the mapping's qualifier stands for now."""

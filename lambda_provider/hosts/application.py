@@ -106,7 +106,7 @@ class HostedLambda:
             )
             if (before_reading := getattr(host, "before_reading", None)) is not None:
                 before_reading(assembly.runtime.deliver_telemetry)
-                before_reading(assembly.provider.event_sources.counts.flush)
+                before_reading(assembly.provider.event_sources.deliver_telemetry)
             await assembly.start()
         except BaseException:
             await self.stop()

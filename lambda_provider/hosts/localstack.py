@@ -281,6 +281,7 @@ class LocalStackLambda:
             callers = LocalCallers(get_account_id_from_access_key_id)
             self._urls = FunctionUrls(provider.store, provider, callers, provider.config.payload_size)
             self.host.telemetry.on_read.append(assembly.runtime.deliver_telemetry)
+            self.host.telemetry.on_read.append(provider.event_sources.deliver_telemetry)
             await assembly.start()
         except BaseException:
             await self._stop()

@@ -74,8 +74,7 @@ def check_settings(kind: SourceKind, event_source_arn: str | None, settings: Map
     _check_accesses(kind, settings.access or ())
     if settings.pollers is not None:
         _check_pollers(kind, settings, settings.pollers)
-    if "LoggingConfig" not in kind.takes and _KAFKA_METRICS.intersection(settings.metrics or ()):
-        raise _invalid("The metrics ErrorCount and KafkaMetrics are for event source mappings of Kafka only.")
+    _check_observability(kind, settings)
     _check_filters(settings.filters, filters)
 
 
@@ -170,6 +169,18 @@ def _check_pollers(kind: SourceKind, settings: MappingSettings, pollers: Pollers
         raise kind.unsupported("PollerGroupName")
     if settings.maximum_concurrency is not None:
         raise _invalid("MaximumConcurrency cannot be used together with ProvisionedPollerConfig.")
+
+
+def _check_observability(kind: SourceKind, settings: MappingSettings) -> None:
+    """Mappings of Kafka tell of themselves in provisioned mode only (esm-logging.html; for metrics the CDK's reference of
+    ManagedKafkaEventSourceProps: "Provisioned mode is required for observability features")."""
+    if "LoggingConfig" not in kind.takes:
+        if _KAFKA_METRICS.intersection(settings.metrics or ()):
+            raise _invalid("The metrics ErrorCount and KafkaMetrics are for event source mappings of Kafka only.")
+    elif settings.pollers is None:
+        for member, value in (("LoggingConfig", settings.log_level), ("MetricsConfig", settings.metrics)):
+            if value:
+                raise _invalid(f"{member} requires provisioned mode: specify ProvisionedPollerConfig.")
 
 
 def _check_filters(patterns: Sequence[str], most: int) -> None:

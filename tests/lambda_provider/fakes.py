@@ -220,6 +220,9 @@ class FakeHost:
     def function_endpoint_url(self) -> str | None:
         return None
 
+    def put_log_events(self, **_: Any) -> None:
+        """Dropped, as by a host without CloudWatch."""
+
     def put_metric_data(self, **_: Any) -> None:
         """Dropped, as by a host without CloudWatch."""
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
 import json
+import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -365,6 +369,106 @@ def test_msk_clusters_are_where_the_setting_says(broker: Broker, own_gateway: Ca
         other = mappings.make(function, EventSourceArn=cluster.format("bills"), **source)
         found = mappings.until(other, lambda mapping: mapping["StateTransitionReason"] != "USER_INITIATED")
         assert "LAMBDA_MSK_ENDPOINTS" in found["StateTransitionReason"]
+
+
+class Told:
+    """What a mapping tells of itself in CloudWatch."""
+
+    def __init__(self, client: Callable[..., Any], uuid: str, group: str) -> None:
+        self.logs, self.cloudwatch = client("logs"), client("cloudwatch")
+        self.uuid, self.group = uuid, group
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log, in the streams that are its own."""
+        found: list[dict[str, Any]] = []
+        with contextlib.suppress(self.logs.exceptions.ResourceNotFoundException):
+            for stream in self.logs.describe_log_streams(logGroupName=self.group)["logStreams"]:
+                if re.fullmatch(rf"\d{{4}}/\d\d/\d\d/{self.uuid}", name := stream["logStreamName"]):
+                    answer = self.logs.get_log_events(logGroupName=self.group, logStreamName=name, startFromHead=True)
+                    found += [json.loads(event["message"]) for event in answer["events"]]
+        return found
+
+    def until_line(self, type_: str, **record: Any) -> list[dict[str, Any]]:
+        """Its log, once it has a line of a type that says this."""
+        return list(
+            until(
+                self.lines,
+                lambda lines: any(
+                    type_of(each) == type_ and record.items() <= each["record"].items() for each in lines
+                ),
+            )
+        )
+
+    def values(self, metric: str, statistic: str = "Sum") -> list[float]:
+        """What is told of a metric; gateways may be hours ahead."""
+        now = datetime.now(UTC)
+        answer = self.cloudwatch.get_metric_statistics(
+            Namespace="AWS/Lambda",
+            MetricName=metric,
+            Dimensions=[{"Name": "EventSourceMappingUUID", "Value": self.uuid}],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(hours=5),
+            Period=21_600,
+            Statistics=[statistic],
+        )
+        return [point[statistic] for point in answer["Datapoints"]]
+
+
+def type_of(line: dict[str, Any]) -> str:
+    return str(line["type"].removeprefix("eventSourceMapping."))
+
+
+def test_a_mapping_tells_of_itself_in_logs_and_metrics(broker: Broker, own_gateway: Callable[..., Any]) -> None:
+    gateway = own_gateway(LAMBDA_CLOCK_RATE="60")
+    topic, group = broker.topic(short_name("topic")), short_name("logs")
+    with Witness() as witness:
+        client = functools.partial(client_for, gateway.url)
+        mappings = Mappings(client, broker, witness)
+        function = mappings.function(FAILS_ON_BAD)
+        mappings.lambda_.update_function_configuration(FunctionName=function, LoggingConfig={"LogGroup": group})
+        uuid = mappings.connect(
+            topic,
+            function,
+            MaximumRetryAttempts=0,
+            ProvisionedPollerConfig={"MinimumPollers": 1, "MaximumPollers": 1},
+            LoggingConfig={"SystemLogLevel": "INFO"},
+            MetricsConfig={"Metrics": ["EventCount", "ErrorCount", "KafkaMetrics"]},
+        )
+        told = Told(client, uuid, group)
+        broker.send(topic, ["bad"])
+        lines = told.until_line("recordsDiscarded")
+        by_type = {type_of(line): line for line in lines}
+        assert {type_: line["level"] for type_, line in by_type.items()} == {
+            "connecting": "INFO",
+            "connected": "INFO",
+            "partitionsAssigned": "INFO",
+            "functionFailed": "WARN",
+            "recordsDiscarded": "WARN",
+        }
+        assert len(lines) == len(by_type)
+        assert {line["eventSourceMappingArn"] for line in lines} == {mappings.get(uuid)["EventSourceMappingArn"]}
+        assert by_type["functionFailed"]["record"]["functionError"] == "Unhandled"
+        assert by_type["recordsDiscarded"]["record"]["partition"] == f"{topic}-0"
+
+        mappings.update(uuid, LoggingConfig={"SystemLogLevel": "DEBUG"})
+        broker.send(topic, ["good"])
+        types = [type_of(line) for line in told.until_line("offsetsCommitted", offsets={f"{topic}-0": 2})]
+        assert {"recordsPolled", "functionInvoked", "batchProcessed"} <= set(types)
+        assert types.count("connecting") == 1, "another level stops nothing"
+
+        mappings.update(uuid, LoggingConfig={})
+        lines = told.lines()
+        broker.send(topic, ["quiet"])
+        until(lambda: told.values("InvokedEventCount"), lambda values: values == [3.0])
+        until(lambda: told.values("MaxOffsetLag", "Minimum"), lambda values: values == [0.0])
+        assert told.lines() == lines
+        expected = {
+            "PolledEventCount": 3,
+            "FailedInvokeEventCount": 1,
+            "DroppedEventCount": 1,
+            "InvokeErrorCount": 1,
+        }
+        assert {metric: sum(told.values(metric)) for metric in expected} == expected
 
 
 def test_a_killed_gateway_goes_on_where_it_was(broker: Broker, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lambda_provider.event_sources.counts import DELETED, POLLED, Counts
+from lambda_provider.event_sources.counts import DELETED, MAX_LAG, POLLED, Counts
 from lambda_runtime.clock import ManualClock
 
 from ..fakes import ACCOUNT, REGION
@@ -47,3 +47,16 @@ async def test_a_mapping_that_asks_for_nothing_counts_nothing() -> None:
     counts.counter(mapping(metrics=("ErrorCount",)))(POLLED, 3)
     counts.flush()
     assert sink.calls == []
+
+
+async def test_a_lag_of_nothing_is_told() -> None:
+    """An alarm on it would not end otherwise."""
+    sink = Sink()
+    counts = Counts(sink, ManualClock())
+    count = counts.counter(mapping(metrics=("KafkaMetrics", "EventCount")))
+    count(MAX_LAG, 0)
+    count(POLLED, 0)
+    counts.flush()
+    [call] = sink.calls
+    [metric] = call["metrics"]
+    assert (metric["MetricName"], metric["StatisticValues"]["Maximum"]) == ("MaxOffsetLag", 0)

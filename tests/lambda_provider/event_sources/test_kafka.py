@@ -233,6 +233,7 @@ async def test_throttles_and_functions_that_cannot_run_use_up_no_attempt() -> No
         await world.until(lambda: world.topic.committed == {PARTITION: 1})
     assert len(function.batches) == 22
     assert "DroppedEventCount" not in world.counts
+    assert world.counts["InvokeErrorCount"] == 21
 
 
 async def test_records_that_are_too_old_are_given_up() -> None:
@@ -367,6 +368,17 @@ async def test_a_cluster_that_cannot_be_used_is_a_problem_of_the_source() -> Non
     world.topic.problem = SourceProblem("refused", result=CONNECTION_PROBLEM)
     with pytest.raises(SourceProblem, match="refused"):
         await world.source().run()
+
+
+async def test_a_cluster_that_is_not_found_counts_as_an_error_of_polling() -> None:
+    class Lost(KafkaSource_):
+        async def cluster(self) -> Cluster:
+            raise SourceProblem("no secret")
+
+    world = KafkaWorld(Function())
+    with pytest.raises(SourceProblem, match="no secret"):
+        await Lost(kafka_mapping(), world.surroundings(), world.topic).run()
+    assert world.counts == {"PollingErrorCount": 1}
 
 
 async def test_a_client_that_ends_ends_the_source() -> None:

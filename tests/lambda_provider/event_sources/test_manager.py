@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 
 from lambda_provider.event_sources import reports
 from lambda_provider.event_sources.manager import EventSourceManager
-from lambda_provider.event_sources.source import EventSource, SourceProblem
+from lambda_provider.event_sources.source import INTERNAL_ERROR, EventSource, SourceProblem
+from lambda_provider.event_sources.system_log import SystemLog
 from lambda_provider.model.event_source_mapping import EventSourceMapping
 from lambda_provider.store.archives import ArchiveStore
 from lambda_provider.store.store import Store
@@ -82,9 +83,15 @@ class Shop:
         self.store = FakeFunctions(Store(ArchiveStore()))
         self.table = self.store.event_source_mappings
         self.manager = EventSourceManager(
-            cast(Store, self.store), lambda: {"sqs": source}, lambda mapping: self.world.surroundings()
+            cast(Store, self.store),
+            lambda: {"sqs": source},
+            lambda mapping: self.world.surroundings(log=self.log(mapping)),
         )
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
         self.table.on_change = self.manager.mapping_changed
+
+    def log(self, mapping: EventSourceMapping) -> SystemLog:
+        return SystemLog(mapping.settings.log_level, lambda *line: self.lines.append(line))
 
     def put(self, value: EventSourceMapping) -> None:
         with self.table.changing(ACCOUNT, REGION) as mappings:
@@ -239,6 +246,45 @@ async def test_the_mapping_tells_why_its_source_cannot_be_used(shop: Any) -> Non
         assert open_shop.stored().last_result is None, "SQS has none"
 
 
+async def test_the_log_of_the_mapping_tells_why_its_source_cannot_be_used(shop: Any) -> None:
+    async with shop() as open_shop:
+        open_shop.put(mapping(log_level="WARN"))
+        await open_shop.rest()
+        for problem in (SourceProblem("no queue", reason="R", result="P"), RuntimeError("a secret of ours")):
+            Source.made[-1].broken.set_exception(problem)
+            await open_shop.rest()
+            open_shop.world.clock.advance(60)
+            await open_shop.rest()
+    assert open_shop.lines == [
+        (
+            "WARN",
+            "sourceUnavailable",
+            {"problem": "P", "reason": "R", "message": "no queue", "retryInSeconds": 1},
+        ),
+        ("WARN", "pollersFailed", {"problem": INTERNAL_ERROR, "retryInSeconds": 2}),
+    ]
+
+
+async def test_another_log_level_holds_at_once_and_stops_nothing(shop: Any) -> None:
+    async with shop() as open_shop:
+        open_shop.put(mapping())
+        await open_shop.rest()
+        [source] = Source.made
+        for level in ("DEBUG", "WARN", None, "INFO"):
+            open_shop.put(mapping(log_level=level))
+            await open_shop.rest()
+            source.log.info("something", level=level)
+        assert Source.made == [source]
+        assert [record["level"] for _, _, record in open_shop.lines] == ["DEBUG", "INFO"]
+        open_shop.put(mapping(log_level="WARN"))
+        await open_shop.rest()
+        source.broken.set_exception(SourceProblem("no queue"))
+        await open_shop.rest()
+        assert open_shop.lines[-1][:2] == ("WARN", "sourceUnavailable"), (
+            "what it was told meanwhile holds in a pause, too"
+        )
+
+
 class Keys:
     """A host whose KMS refuses a key until it is mended."""
 
@@ -259,7 +305,7 @@ async def test_nothing_is_polled_while_the_key_of_encrypted_filters_cannot_be_us
     async with shop() as open_shop:
         world, keys = open_shop.world, Keys()
         surroundings = world.surroundings
-        world.surroundings = lambda: surroundings(host=keys)
+        world.surroundings = lambda **changes: surroundings(host=keys, **changes)
         open_shop.put(mapping(filters=('{"body": ["a"]}',), kms_key_arn="arn:aws:kms:us-east-1:1:key/k"))
         await open_shop.rest()
         await written(open_shop, state_reason="ESM_CONFIG_NOT_VALID")

@@ -390,6 +390,11 @@ GROUP = {"Type": "VPC_SECURITY_GROUP", "URI": "security_group:sg-1"}
         ("kinesis", {"DestinationConfig": {"OnFailure": {"Destination": "kafka://topic"}}}),
         ("kinesis", {"DestinationConfig": {"OnFailure": {"Destination": arn("f")}}}),
         ("kinesis", {"MetricsConfig": {"Metrics": ["KafkaMetrics"]}}),
+        ("kinesis", {"LoggingConfig": {"SystemLogLevel": "INFO"}}),
+        ("sqs", {"LoggingConfig": {"SystemLogLevel": "INFO"}, "ProvisionedPollerConfig": {"MinimumPollers": 2}}),
+        ("msk", {"LoggingConfig": {"SystemLogLevel": "INFO"}}),
+        ("kafka", {"LoggingConfig": {"SystemLogLevel": "INFO"}, "ProvisionedPollerConfig": {}}),
+        ("kafka", {"MetricsConfig": {"Metrics": ["EventCount"]}}),
         ("sqs", {"FilterCriteria": {"Filters": [{"Pattern": '{"a": [1]}'}] * 6}}),
         ("sqs", {"ProvisionedPollerConfig": {"MinimumPollers": 1}}),
         ("sqs", {"ProvisionedPollerConfig": {"PollerGroupName": "g"}}),
@@ -679,6 +684,16 @@ def test_what_an_update_cannot_change(provider, create):
     assert refused(updated, provider, broker, SourceAccessConfigurations=[{"Type": "VIRTUAL_HOST", "URI": "/x"}])
     seen = updated(provider, broker, SourceAccessConfigurations=BASIC)
     assert [each["Type"] for each in seen["SourceAccessConfigurations"]] == ["BASIC_AUTH", "VIRTUAL_HOST"]
+
+
+def test_a_topic_tells_of_itself_in_provisioned_mode_only(provider, create):
+    tells = {"LoggingConfig": {"SystemLogLevel": "INFO"}, "MetricsConfig": {"Metrics": ["KafkaMetrics"]}}
+    made = create("kafka", ProvisionedPollerConfig={"MinimumPollers": 1})
+    assert tells.items() <= updated(provider, made, **tells).items()
+    message = "LoggingConfig requires provisioned mode: specify ProvisionedPollerConfig."
+    assert refused(updated, provider, made, ProvisionedPollerConfig={}) == message
+    seen = updated(provider, made, ProvisionedPollerConfig={}, LoggingConfig={}, MetricsConfig={"Metrics": []})
+    assert not {"ProvisionedPollerConfig", "LoggingConfig", "MetricsConfig"} & seen.keys()
 
 
 def test_an_update_cannot_take_away_what_the_source_needs(provider, create):
