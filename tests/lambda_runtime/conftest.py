@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from lambda_runtime.config import RuntimeConfig
 from lambda_runtime.service import RuntimeService
 
+from .fair_loop import FairLoop
 from .fakes import FakeExecutor, Logs
+
+
+@pytest.hookimpl(optionalhook=True)  # Of pytest-asyncio's later versions.
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """A fair loop for the modules of this folder; executors, in the folders below, start processes of the machine."""
+    return {"fair": FairLoop} if item.path.parent == Path(__file__).parent else {"any": asyncio.new_event_loop}
 
 
 @pytest.fixture
