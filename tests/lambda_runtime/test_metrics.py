@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -39,9 +40,10 @@ class Sink:
 
 
 @pytest.fixture
-async def counted() -> AsyncIterator[Callable[..., Any]]:
-    """`await counted(executor, **config)`: a service with the function deployed, and its sink."""
+async def counted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Any]]:
+    """`await counted(executor, **config)`: a service with the function deployed, and its sink. All happens in one minute."""
     services: list[RuntimeService] = []
+    monkeypatch.setattr(metrics.time, "time", lambda: 1_750_000_000.0)  # In the middle of one.
 
     async def make(executor: FakeExecutor, **config: Any) -> tuple[RuntimeService, Sink]:
         sink = Sink()
@@ -251,9 +253,11 @@ async def test_the_time_of_extensions_after_the_function_is_a_metric_of_its_own(
     executor = FakeExecutor()
     executor.extensions["ext"] = extension
     service, sink = await counted(executor)
+    called = time.monotonic()
     await service.invoke(invocation())
+    took_s = time.monotonic() - called
     await told.wait()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(max(0.05, 2 * took_s))
     go_on.set()
     await until(lambda: next(iter(service._managers.values())).idle_count == 1)
     service.deliver_telemetry()
