@@ -29,6 +29,8 @@ from lambda_runtime.executors.process.standby import Standby
 _LOG = logging.getLogger(__name__)
 _BUFFER_BYTES = 1 << 20
 _CLOSED = ExitStatus(signal=9)
+_LOOKS = 3
+"""A list of children that changes while the kernel writes it may lack some that are there all the time (proc(5))."""
 
 
 class ZygoteFailed(OSError):
@@ -179,10 +181,11 @@ class ForkServer:
         """The runtime's process on this machine, from the number that the zygote gave to its parent, which forked it first."""
         if not self._own_pid_namespace:
             return next(iter(_children(pid)), None)
-        for zygote in _children(self._process.pid):
-            for init in _children(zygote):
-                if _pid_one_level_down(init) == pid:
-                    return next(iter(_children(init)), None)
+        for _ in range(_LOOKS):
+            for zygote in _children(self._process.pid):
+                for init in _children(zygote):
+                    if _pid_one_level_down(init) == pid:
+                        return next(iter(_children(init)), None)
         return None
 
     def _signal(self, name: str, environment_id: str) -> None:

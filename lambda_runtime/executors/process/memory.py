@@ -117,9 +117,13 @@ def family(pid: int) -> list[int]:
     found = [pid]
     for process in found:  # It grows while we go along it.
         try:
-            for task in os.listdir(f"/proc/{process}/task"):  # noqa: PTH208
-                with open(f"/proc/{process}/task/{task}/children", "rb") as file:  # noqa: PTH123
-                    found += map(int, file.read().split())
+            tasks = os.listdir(f"/proc/{process}/task")  # noqa: PTH208
         except OSError:
             continue
+        for task in tasks:
+            try:
+                with open(f"/proc/{process}/task/{task}/children", "rb") as file:  # noqa: PTH123
+                    found += map(int, file.read().split())
+            except OSError:  # A thread that has ended; the others have their children.
+                continue
     return found

@@ -13,11 +13,15 @@ def children(pid: int) -> list[int]:
     """Of all threads of a process; empty if it is gone."""
     found: list[int] = []
     try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-                found += map(int, file.read().split())
+        tasks = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return found
+    for task in tasks:
+        try:
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                found += map(int, file.read().split())
+        except OSError:  # A thread that has ended; the others have their children.
+            continue
     return found
 
 
