@@ -37,10 +37,12 @@ def ask(address, port=0, reset=False):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return answered
 
-def free_port():
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return unused.getsockname()[1]
+def reserved():
+    \"\"\"A socket with a port that whoever asks for any is not given, and from which we connect all the same.\"\"\"
+    unused = socket.socket()
+    unused.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    unused.bind(("127.0.0.1", 0))
+    return unused
 
 def in_orphan(address):
     \"\"\"Connect from a process whose parent has ended.\"\"\"
@@ -58,17 +60,18 @@ def in_orphan(address):
 def refused(host, port, times):
     \"\"\"How many of the connections were not answered, by how they were made.\"\"\"
     address, counts = (host, port), {}
-    mine = free_port()
+    mine = reserved()
     ways = {
         "threads": lambda: ask(address),
         "more threads": lambda: ask(address),
-        "one port again and again": lambda: ask(address, mine, reset=True),
+        "one port again and again": lambda: ask(address, mine.getsockname()[1], reset=True),
     }
     def work(name):
         counts[name] = sum(not ways[name]() for _ in range(times))
     threads = [threading.Thread(target=work, args=(name,)) for name in ways]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
+    mine.close()
     counts["orphans"] = sum(not in_orphan(address) for _ in range(times // 4))
     return counts
 """
