@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,17 @@ from lambda_runtime.executors.base import ExitStatus, SandboxSpec
 from .conftest import Machine, RuntimeApi
 
 EVALUATE = "import os, socket, signal\nprint('initialising', flush=True)\ndef handler(event, context):\n    return eval(event)\n"
+CALLED = """
+def called(name):
+    numbers = []
+    for each in os.listdir("/proc"):
+        try:
+            if each.isdigit() and open(f"/proc/{each}/comm").read() == name + "\\n":
+                numbers.append(int(each))
+        except OSError:  # It ended while we looked.
+            continue
+    return numbers
+"""
 SHELL = "#!/bin/sh\n"
 LONG = str(10**8 + os.getpid())
 """So many seconds sleep the processes of this run, and nobody else's."""
@@ -89,6 +101,7 @@ async def test_an_extension_has_its_own_variables_and_no_others(machine: Any) ->
 async def test_ends_are_told_one_by_one_and_the_rest_goes_on(machine: Any) -> None:
     environment = await start(machine, one=SHELL + "exit 3\n", two=SHELL + "kill -9 $$\n", waits=WAITS)
     await environment.until(lambda: len(environment.exits) == 2)
+    await _until(lambda: _running(LONG))  # The third may be slower than all that.
     assert environment.exits == {"one": ExitStatus(3), "two": ExitStatus(signal=9)}
     environment.sandbox.start_runtime()
     assert await environment.invoke("'still here'") == "still here"
@@ -154,18 +167,17 @@ async def test_extension_and_function_are_one_user_in_one_namespace(isolated: An
         SHELL
         + f"echo x > /tmp/mine; id -u; id -g; grep -E '^(CapEff|NoNewPrivs)' /proc/self/status; exec sleep {LONG}\n"
     )
-    environment = await start(isolated, ext=source)
+    environment = await start(isolated, source=CALLED + EVALUATE, ext=source)
     await environment.until(lambda: b"NoNewPrivs:\t1\n" in environment.extension_output)
     environment.sandbox.start_runtime()
     assert environment.extension_output.split()[:2] == [b"993", b"990"]
     assert b"CapEff:\t0000000000000000" in environment.extension_output
     assert await environment.invoke("open('/tmp/mine').read()") == "x\n"
-    names = "[open(f'/proc/{n}/comm').read().strip() for n in os.listdir('/proc') if n.isdigit()]"
+    # `grep` may end while we look, and the shell has written, but perhaps not executed the last command yet.
     async with asyncio.timeout(20):
-        while "sleep" not in await environment.invoke(names):
-            pass  # The shell has written, but not executed the last command yet.
-    number = "[int(n) for n in os.listdir('/proc') if n.isdigit() and open(f'/proc/{n}/comm').read() == 'sleep\\n'][0]"
-    await environment.invoke(f"os.kill({number}, signal.SIGTERM)")
+        while not (numbers := await environment.invoke("called('sleep')")):
+            pass
+    await environment.invoke(f"os.kill({numbers[0]}, signal.SIGTERM)")
     await environment.until(lambda: environment.exits)
     assert environment.exits == {"ext": ExitStatus(signal=signal.SIGTERM)}
 
@@ -207,6 +219,10 @@ def _running(argument: str) -> bool:
 
 
 async def _until_gone(argument: str) -> None:
+    await _until(lambda: not _running(argument))
+
+
+async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while _running(argument):
+        while not condition():
             await asyncio.sleep(0.01)
