@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,6 @@ from lambda_provider.hosts.services.patches import replace
 from lambda_runtime.clock import ScaledClock
 
 logger = logging.getLogger(__name__)
-
-_DEFAULT_PAYLOAD = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +139,7 @@ def install_scheduler() -> None:
 
 def _job(group: Any, schedule: Any, account_id: str) -> Job:
     def run() -> None:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        payload = str(schedule.target.get("Input") or _DEFAULT_PAYLOAD)
-        for name, value in (
-            ("aws.scheduler.schedule-arn", schedule.arn),
-            ("aws.scheduler.scheduled-time", moment),
-            ("aws.scheduler.attempt-number", "1"),
-        ):
-            payload = payload.replace(f"<{name}>", json.dumps(value)[1:-1])
+        payload = payload_of(schedule.arn, schedule.target.get("Input"))
         # As the schedule's role, so that the function needs no permission for the service.
         link().send(schedule.target["Arn"], payload.encode(), Origin(account_id=account_id))
         if schedule.action_after_completion == "DELETE" and schedule.schedule_expression.startswith("at("):
@@ -160,3 +152,34 @@ def _job(group: Any, schedule: Any, account_id: str) -> Job:
         float(schedule.start_date or 0),
         float(schedule.end_date or "inf"),
     )
+
+
+def payload_of(schedule_arn: str, given: str | None) -> str:
+    """What a target is told: its input with the context attributes filled in
+    (https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html), and an event much like that
+    of a rule if it has no input. The `detail` of that is a string, on AWS, too.
+    """
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if not given:
+        _, _, _, region, account_id, _ = schedule_arn.split(":", 5)
+        event = {
+            "version": "0",
+            "id": str(uuid.uuid4()),
+            "detail-type": "Scheduled Event",
+            "source": "aws.scheduler",
+            "account": account_id,
+            "time": moment,
+            "region": region,
+            "resources": [schedule_arn],
+            "detail": "{}",
+        }
+        return json.dumps(event)
+    payload = given
+    for name, value in (
+        ("schedule-arn", schedule_arn),
+        ("scheduled-time", moment),
+        ("execution-id", uuid.uuid4().hex[:16]),
+        ("attempt-number", "1"),
+    ):
+        payload = payload.replace(f"<aws.scheduler.{name}>", json.dumps(value)[1:-1])
+    return payload
