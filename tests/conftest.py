@@ -26,6 +26,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Shells have what they start in the background ignore SIGINT, and so would all that tests start, and mean to end by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # How long an example takes says more of the machine than of what is tested.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
