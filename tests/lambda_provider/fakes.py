@@ -123,10 +123,10 @@ class FakeRuntime:
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.submit(work).result(10)
+        return self.submit(work).result(30)
 
     def until(self, true: Callable[[], bool]) -> None:
-        """Return when something is true that the loop makes true; fails after ten seconds."""
+        """Return when something is true that the loop makes true; fails after half a minute."""
 
         async def look() -> None:
             while not true():  # noqa: ASYNC110  (nothing tells)
@@ -191,7 +191,7 @@ class FakeRuntime:
     def close(self) -> None:
         self.run(self._cancel_all())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(30)
         self.loop.close()
 
 

@@ -216,7 +216,7 @@ async def test_a_streamed_response_is_closed_when_the_client_leaves(client: Clie
         client.sent.append(message)
 
     scope = {"type": "http", "method": "GET", "raw_path": FUNCTIONS.encode(), "query_string": b"", "headers": []}
-    await asyncio.wait_for(client.application(scope, receive, send), 5)
+    await asyncio.wait_for(client.application(scope, receive, send), 30)
     assert closed.is_set()
 
 

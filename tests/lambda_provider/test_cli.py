@@ -52,7 +52,7 @@ def own_gateway(start_gateway: Any, stop_gateway: Any) -> Iterator[Any]:
 
 
 def get_json(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=30) as response:
         return json.load(response)
 
 
@@ -113,7 +113,7 @@ def test_killing_the_gateway_leaves_no_child(own_gateway: Any, client_for: Any) 
     children = os.pidfd_open(moto)
     own_gateway.process.kill()
     own_gateway.process.wait()
-    ended, _, _ = select.select([children], [], [], 10)
+    ended, _, _ = select.select([children], [], [], 30)
     os.close(children)
     assert ended, f"moto (process {moto}) outlived its gateway"
 
@@ -149,7 +149,7 @@ def test_an_unknown_internal_path_names_those_there_are(gateway: Any) -> None:
 def test_internal_paths_take_get_only(gateway: Any) -> None:
     request = urllib.request.Request(gateway.url + "/_lambda/health", b"{}", method="POST")
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=30)
     assert (caught.value.code, caught.value.headers["allow"]) == (405, "GET, HEAD")
     caught.value.close()
 
@@ -229,7 +229,7 @@ def test_following_logs_shows_new_lines_as_they_come(gateway: Any, deploy: Any, 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
         assert follower.stdout is not None
         assert follower.stderr is not None
-        give_up = threading.Timer(30, follower.kill)
+        give_up = threading.Timer(60, follower.kill)
         give_up.start()
         try:
             assert follower.stderr.readline().endswith(" yet; waiting\n")
@@ -239,7 +239,7 @@ def test_following_logs_shows_new_lines_as_they_come(gateway: Any, deploy: Any, 
         finally:
             give_up.cancel()
             follower.send_signal(signal.SIGINT)
-        assert follower.wait(10) == 130
+        assert follower.wait(30) == 130
 
 
 def test_status_shows_the_gateway_and_its_operations(cli: Cli, gateway: Any) -> None:

@@ -495,7 +495,7 @@ class Listener:
         self._came = asyncio.Event()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():
                 self._came.clear()
                 await self._came.wait()

@@ -327,7 +327,7 @@ async def written(shop: Shop, **values: str) -> None:
 
     shop.table.on_change = on_change
     while any(getattr(shop.stored(), name) != value for name, value in values.items()):
-        await asyncio.wait_for(changed.wait(), 10)
+        await asyncio.wait_for(changed.wait(), 30)
         changed.clear()
 
 

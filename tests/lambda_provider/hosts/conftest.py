@@ -54,16 +54,16 @@ class LocalGateway:
 
     def start(self) -> None:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(30)
 
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self._server.stop)
-        self._thread.join(15)
+        self._thread.join(30)
         assert not self._thread.is_alive()
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine on the gateway's loop and return its result."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Call a function on the gateway's loop and return its result."""
@@ -76,7 +76,7 @@ class LocalGateway:
     @contextlib.contextmanager
     def connect(self) -> Iterator[socket.socket]:
         """A raw connection, with a time limit so that a hanging gateway fails the test."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
             yield connection
 
     def _run(self) -> None:
@@ -122,7 +122,7 @@ def client() -> Callable[..., Any]:
         gateway: LocalGateway, service: str, account: str = "000000000000", region: str = "us-east-1", **config: Any
     ) -> Any:
         credentials = {name: config.pop(name) for name in list(config) if name.startswith("aws_")}
-        settings = {"retries": {"total_max_attempts": 1}, "s3": {"addressing_style": "path"}, "read_timeout": 20}
+        settings = {"retries": {"total_max_attempts": 1}, "s3": {"addressing_style": "path"}, "read_timeout": 60}
         return boto3.session.Session().client(
             service,
             region_name=region,

@@ -45,7 +45,7 @@ def test_nonsense_is_no_trouble(caplog: Any) -> None:
 def test_the_reporter_writes_the_earliest_moment_of_each() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.settimeout(10)
+        ours.settimeout(30)
         reporter = Reporter(theirs)
         with reporter._changed:  # While its thread cannot write.
             reporter.report(A, 30)

@@ -72,7 +72,7 @@ class Lifespan:
 
     async def tell(self, kind: str) -> Any:
         await self._to_application.put({"type": f"lifespan.{kind}"})
-        return await asyncio.wait_for(self._answers.get(), 10)
+        return await asyncio.wait_for(self._answers.get(), 30)
 
 
 @pytest.mark.parametrize(

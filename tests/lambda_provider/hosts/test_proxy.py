@@ -62,7 +62,7 @@ async def test_a_client_that_leaves_during_a_download_ends_it() -> None:
             some_arrived.set()
         await asyncio.sleep(0)
 
-    async with asyncio.timeout(10), proxy_to(endless) as proxy:
+    async with asyncio.timeout(30), proxy_to(endless) as proxy:
         await proxy(dict(SCOPE), receive, send)
         await ended.wait()
 
@@ -94,7 +94,7 @@ async def test_a_connection_whose_upload_broke_off_is_not_used_again(caplog: pyt
         answered.set()
         await left.wait()
 
-    async with asyncio.timeout(10), proxy_to(early) as proxy:
+    async with asyncio.timeout(30), proxy_to(early) as proxy:
         for _ in range(2):
             await proxy({**SCOPE, "method": "PUT", "headers": [(b"content-length", b"100")]}, receive, send)
             parts.append({"type": "http.request", "body": b"x", "more_body": True})

@@ -133,7 +133,7 @@ async def test_closed_log_takes_no_event_but_finishes_what_it_has(journal: Journ
     log = EventLog(journal)
     accepted = log.add(event())
     log.close()
-    await asyncio.wait_for(accepted, 5)
+    await asyncio.wait_for(accepted, 30)
     with pytest.raises(StateError, match="closed"):
         await log.add(event())
     assert len(stored(journal)) == 1

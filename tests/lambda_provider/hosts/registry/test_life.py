@@ -42,7 +42,7 @@ def blobs_of(gateway: LocalGateway) -> Any:
 
 def shrunk(gateway: LocalGateway, size: int) -> bool:
     """Whether the blobs are of so many bytes in the end: they go after the request that deleted the image."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while blobs_of(gateway).size() != size and time.monotonic() < deadline:
         gateway.run(asyncio.sleep(0.01))
     return bool(blobs_of(gateway).size() == size)
@@ -132,7 +132,7 @@ def test_images_outlive_the_process_of_ecr(local_gateway: LocalGateway, client: 
     digest, _ = Client(local_gateway.port, "app").image("v1")
     process = local_gateway.call(lambda: local_gateway.host.moto._process)
     process.kill()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while local_gateway.call(lambda: local_gateway.host.moto.starts) < 2 and time.monotonic() < deadline:
         local_gateway.run(asyncio.sleep(0.01))
     (image,) = ecr.describe_images(repositoryName="app")["imageDetails"]

@@ -138,7 +138,7 @@ async def test_only_what_works_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> 
     watch.begin(waiting)
     watch.end(waiting)
     watch.begin(working)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await working.enough.wait()
     later = asyncio.Event()
     asyncio.get_running_loop().call_later(0.005, later.set)
