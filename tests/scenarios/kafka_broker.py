@@ -10,13 +10,14 @@ import contextlib
 import datetime
 import ipaddress
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from .machine import free_ports
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".cache" / "kafka"
@@ -52,7 +53,7 @@ class Broker:
 
     def __init__(self, folder: Path) -> None:
         self.certificates = _certificates()
-        ports = _free_ports(5)
+        ports = free_ports(5)
         self.plain, self.sasl, self.sasl_tls, self.mtls = (f"127.0.0.1:{port}" for port in ports[:4])
         (folder / "server.pem").write_text(self.certificates.server_key + self.certificates.server)
         (folder / "authority.pem").write_text(self.certificates.authority)
@@ -219,15 +220,6 @@ def _properties(folder: Path, ports: Sequence[int]) -> str:
             f"{prefix}.scram-sha-512.sasl.jaas.config": f"{_LOGIN}.scram.ScramLoginModule required;",
         }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _certificates() -> Certificates:

@@ -1,15 +1,18 @@
-"""What a gateway has on this machine: processes, mounts, files."""
+"""What a gateway has on this machine: processes, mounts, files, ports."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import secrets
 import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 Process = tuple[int, str]
 """A process id and when it started: ids are used again."""
@@ -97,8 +100,30 @@ def nothing_more_is_mounted(before: set[str]) -> None:
 
 
 def files(directory: Path) -> set[str]:
-    """Everything below a directory, by relative path."""
-    return {str(path.relative_to(directory)) for path in directory.rglob("*")}
+    """Everything below a directory, by relative path. What goes while we look may be among it."""
+    return {
+        os.path.relpath(os.path.join(parent, name), directory)  # noqa: PTH118
+        for parent, directories, names in os.walk(directory)  # Path.rglob fails when a directory goes.
+        for name in (*directories, *names)
+    }
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports for somebody who will listen on them in a while: none that the kernel gives to a connection until then."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = range(10_000, lowest if lowest > 20_000 else 65_536)
+    found: set[int] = set()
+    while len(found) < count:
+        port = secrets.choice(ports)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            found.add(port)
+    return list(found)
+
+
+def free_port() -> int:
+    """One such port."""
+    return free_ports(1)[0]
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:

@@ -19,12 +19,13 @@ import os
 import pwd
 import selectors
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
+
+from .machine import free_ports
 
 ROOT = Path(__file__).parents[2]
 JAVA_HOME = ROOT / ".cache" / "java-brokers"
@@ -268,15 +269,6 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     files = ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(certificate), "-keyout", str(key)]
     subprocess.run([*request, *files], check=True, capture_output=True)
     return certificate, key
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _rabbitmq_servers() -> list[str]:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,13 +17,14 @@ from typing import Any
 
 import pytest
 
+from .machine import free_port
 from .rendezvous import Rendezvous
 
 pytestmark = pytest.mark.scenario
 
 ROLE = "arn:aws:iam::000000000000:role/lambda-role"
-START_TIMEOUT_S = 20.0
-END_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 60.0
+END_TIMEOUT_S = 30.0
 
 ENVIRONMENT = "import os\ndef handler(event, context):\n    return [event, os.environ.get('AWS_ENDPOINT_URL')]\n"
 
@@ -94,9 +94,7 @@ class Server:
     """A server in a child process, with a temporary directory of its own."""
 
     def __init__(self, kind: str, directory: Path, **settings: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         (directory / "outer.py").write_text(FLASK if "flask" in kind else STARLETTE)
         self.mounted = "flask" in kind or "starlette" in kind
         self.origin = f"http://127.0.0.1:{port}"
