@@ -14,16 +14,18 @@ from typing import Any
 import pytest
 
 from .machine import Process, alive, descendants, eventually
+from .rendezvous import Rendezvous
 
 SNAP_START = {"ApplyOn": "PublishedVersions"}
 COUNTED = """
-import os, uuid
+import os, socket, uuid
 ID = str(uuid.uuid4())
 MARK = open("/tmp/snapshot-of-this", "w")
 print("initialised", ID)
 def handler(event, context):
-    if event and "sleep" in event:
-        __import__("time").sleep(event["sleep"])
+    if event and "meet" in event:
+        with socket.create_connection(("127.0.0.1", event["meet"])) as there:
+            there.recv(1)
     global count
     count = globals().get("count", 0) + 1
     kind = os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]
@@ -128,8 +130,11 @@ def test_a_version_is_initialised_once_for_all_its_environments(
         "OptimizationStatus": "On",
     }
     assert published.client.get_function_configuration(FunctionName=name)["SnapStart"]["OptimizationStatus"] == "Off"
-    with ThreadPoolExecutor(20) as pool:
-        found = list(pool.map(lambda _: invoke(name, {"sleep": 2}, Qualifier=number).payload, range(20)))
+    with Rendezvous() as place, ThreadPoolExecutor(20) as pool:
+        invokes = [pool.submit(invoke, name, {"meet": place.port}, Qualifier=number) for _ in range(20)]
+        place.await_guests(20)
+        place.let_go()
+        found = [each.result().payload for each in invokes]
     assert len({each["environment"] for each in found}) == 20
     assert {(each["id"], each["count"], each["kind"]) for each in found} == {(found[0]["id"], 1, "snap-start")}
     assert invoke(name, Qualifier=number).payload["count"] == 2
@@ -270,11 +275,17 @@ def test_a_version_that_does_not_initialise_has_failed(
 def test_a_version_is_pending_until_its_snapshot_is_there(
     deploy: Callable[..., str], invoke: Callable[..., Any], refused: Callable[..., Any], published: Published
 ) -> None:
-    name = deploy(f"import time\ntime.sleep(4)\n{COUNTED}", SnapStart=SNAP_START, Timeout=20)
-    number = published.publish(name, wait=False)
-    found = published.client.get_function_configuration(FunctionName=name, Qualifier=number)
-    assert (found["State"], found["SnapStart"]["OptimizationStatus"]) == ("Pending", "Off")
-    response = refused(published.client.invoke, FunctionName=name, Qualifier=number)
+    with Rendezvous() as place:
+        waits = (
+            f"import socket\nwith socket.create_connection(('127.0.0.1', {place.port})) as there:\n    there.recv(1)\n"
+        )
+        name = deploy(waits + COUNTED, SnapStart=SNAP_START, Timeout=20)
+        number = published.publish(name, wait=False)
+        found = published.client.get_function_configuration(FunctionName=name, Qualifier=number)
+        assert (found["State"], found["SnapStart"]["OptimizationStatus"]) == ("Pending", "Off")
+        response = refused(published.client.invoke, FunctionName=name, Qualifier=number)
+        place.await_guests(1)
+        place.let_go()
     assert response["Error"]["Code"] == "SnapStartNotReadyException"
     assert response["Error"]["Message"] == (
         "Lambda is initializing your function. It will be ready to invoke once your function state becomes ACTIVE."
