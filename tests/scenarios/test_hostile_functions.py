@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from . import machine
+from .rendezvous import Rendezvous
 
 EXECUTORS = ("process", "docker-host")
 
 pytestmark = [pytest.mark.scenario, pytest.mark.usefixtures("isolated")]
 
 SCANS = """
-import http.client, json, os, socket, time
+import http.client, json, os, socket
 
 OWN = os.environ["AWS_LAMBDA_RUNTIME_API"]
 REGISTER = ("POST", "/2020-01-01/extension/register", '{"events": ["INVOKE"]}', {"Lambda-Extension-Name": "spy"})
@@ -26,7 +27,7 @@ NEXT = ("GET", "/2018-06-01/runtime/invocation/next", None, {})
 INIT_ERROR = ("POST", "/2018-06-01/runtime/init/error", '{"errorMessage": "mine", "errorType": "Mine"}', {})
 
 def listeners(signpost):
-    # /proc/net/tcp would tell, too, and of what others have on this machine, whose tests must not be spied on.
+    # /proc/net/tcp would tell, too, and of what others have on this machine, whose tests must not be spied on. None: enough.
     with socket.create_connection(("127.0.0.1", signpost)) as told, told.makefile() as text:
         return json.load(text)
 
@@ -45,16 +46,17 @@ def handler(event, context):
     if event == "own":
         host, port = OWN.split(":")
         return [ask(host, int(port), *what, timeout=20) for what in (REGISTER, NEXT)]
-    heard, until = [], time.monotonic() + event["seconds"]
-    while time.monotonic() < until:
-        for host, port in listeners(event["signpost"]):
+    heard = []
+    while (found := listeners(event["signpost"])) is not None:
+        for host, port in found:
             if [host, port] not in event["known"]:
                 heard.append([f"{host}:{port}", [ask(host, port, *what) for what in (REGISTER, NEXT, INIT_ERROR)]])
     return heard
 """
 SLOW_TO_START = """
-import os, time
-time.sleep(2)
+import os, socket
+with socket.create_connection(("127.0.0.1", PLACE)) as there:
+    there.recv(1)
 def handler(event, context):
     return [event, os.environ["AWS_LAMBDA_RUNTIME_API"]]
 """
@@ -117,17 +119,36 @@ def handler(event, context):
 EVALUATE = "import ctypes, os, signal, socket, subprocess\ndef handler(event, context):\n    return eval(event)\n"
 
 
+class Signpost:
+    """A port that tells everybody who connects at which addresses the gateway listens now, until it is `over`."""
+
+    def __init__(self, gateway):
+        self.told = 0
+        self.over = False
+        signpost = self
+
+        class Tells(socketserver.BaseRequestHandler):
+            def handle(self):
+                found = None if signpost.over else machine.addresses(gateway.process.pid)
+                self.request.sendall(json.dumps(found).encode())
+                signpost.told += 1
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Tells)
+        self.port = self.server.server_address[1]
+
+    def tells_more(self):
+        """Return when somebody has come ten times from now on."""
+        enough = self.told + 10
+        machine.eventually(lambda: self.told >= enough, "somebody goes on asking")
+
+
 @pytest.fixture
 def signpost(gateway):
-    """A port that tells everybody who connects at which addresses the gateway listens now."""
-
-    class Tells(socketserver.BaseRequestHandler):
-        def handle(self):
-            self.request.sendall(json.dumps(machine.addresses(gateway.process.pid)).encode())
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Tells) as server:
+    signpost = Signpost(gateway)
+    with signpost.server as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
+        yield signpost
+        signpost.over = True
         server.shutdown()
 
 
@@ -142,12 +163,20 @@ def test_a_function_can_ask_its_own_runtime_api(deploy, result):
 def test_the_runtime_api_of_another_environment_answers_nobody_else(deploy, result, gateway, signpost):
     """Before its runtime has come, while it initialises, and while it waits: each time another function would get its events,
     its log, or could fail it."""
-    spy, victim = deploy(SCANS, Timeout=60, MemorySize=512), deploy(SLOW_TO_START, Timeout=20)
+    spy = deploy(SCANS, Timeout=60, MemorySize=512)
     result(spy, "own")
     known = machine.addresses(gateway.process.pid)
-    with ThreadPoolExecutor(1) as side:
-        spying = side.submit(result, spy, {"known": known, "signpost": signpost, "seconds": 4})
-        event, runtime_api = result(victim, "secret")
+    with Rendezvous() as place, ThreadPoolExecutor(2) as side:
+        victim = deploy(SLOW_TO_START.replace("PLACE", str(place.port)), Timeout=20)
+        spying = side.submit(result, spy, {"known": known, "signpost": signpost.port})
+        signpost.tells_more()
+        answer = side.submit(result, victim, "secret")
+        place.await_guests(1)
+        signpost.tells_more()
+        place.let_go()
+        event, runtime_api = answer.result()
+        signpost.tells_more()
+        signpost.over = True
         heard = spying.result()
     assert event == "secret", "nobody failed its init phase, nobody answered for it"
     attempts = [outcomes for address, outcomes in heard if address == runtime_api]
