@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 EXTENSION = """#!/usr/bin/env python3
 import http.server, json, os, sys, threading, time, urllib.request

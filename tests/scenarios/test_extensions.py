@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -54,11 +54,6 @@ def publish(client: Any, zip_of: Callable[..., bytes], names: Any, executable: b
     return answer["LayerVersionArn"]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
 def log_of(aws_client: Callable[..., Any], name: str) -> list[str]:
     client = aws_client("logs")
     try:
@@ -70,7 +65,10 @@ def log_of(aws_client: Callable[..., Any], name: str) -> list[str]:
 
 def test_extensions_see_the_life_of_their_environment(deploy_extended, recorder, aws_client, result) -> None:
     name = deploy_extended({"one.py": {}, "two.py": {"events": ["SHUTDOWN"]}})
-    assert [result(name, number) for number in (1, 2)] == [1, 2]
+    began = time.time()
+    assert result(name, 1) == 1
+    ended = time.time()
+    assert result(name, 2) == 2
     aws_client("lambda").delete_function(FunctionName=name)
     recorder.await_that(lambda: len(recorder.values("SHUTDOWN")) == 2, "SHUTDOWN after the function was deleted")
     assert recorder.whats("one.py") == ["registered", "INVOKE", "INVOKE", "SHUTDOWN"]
@@ -82,7 +80,7 @@ def test_extensions_see_the_life_of_their_environment(deploy_extended, recorder,
     }
     first = recorder.values("INVOKE")[0]
     assert first["invokedFunctionArn"].endswith(f":function:{name}")
-    assert 0 < first["deadlineMs"] / 1000 - time.time() < 21
+    assert began - 0.001 <= first["deadlineMs"] / 1000 - 20 <= ended
     shutdown = recorder.values("SHUTDOWN")[0]
     assert shutdown["shutdownReason"] == "spindown"
     lines = log_of(aws_client, name)
@@ -106,7 +104,7 @@ def test_a_slow_extension_holds_up_its_environment_and_not_the_answer(
 
 
 def test_the_time_limit_ends_a_slow_extension(deploy_extended, recorder, result, aws_client) -> None:
-    name = deploy_extended({"slow.py": {}}, Timeout=1)
+    name = deploy_extended({"slow.py": {}}, Timeout=3)
     recorder.hold("INVOKE")
     assert result(name, 1) == 1
     machine.eventually(lambda: any("Status: timeout" in line for line in log_of(aws_client, name)), "the report")
@@ -143,49 +141,54 @@ def test_a_killed_extension_hangs_nothing_at_any_moment(gateway, deploy_extended
         answer = pool.submit(invoke, name, place.port)
         place.await_guests(1)
         _kill(recorder)
-        assert answer.result(timeout=15).payload["errorType"] == "Extension.Crash"
+        assert answer.result(timeout=machine.PATIENCE_S).payload["errorType"] == "Extension.Crash"
     with Rendezvous() as place, ThreadPoolExecutor(1) as pool:
         # While the environment idles.
         answer = pool.submit(result, name, place.port)
         place.await_guests(1)
         place.let_go()
-        first = answer.result(timeout=15)
+        first = answer.result(timeout=machine.PATIENCE_S)
         environments = health(gateway.port)["environments"]
         _kill(recorder)
         machine.eventually(lambda: health(gateway.port)["environments"] < environments, "the environment is given up")
         answer = pool.submit(result, name, place.port)
         place.await_guests(1)
         place.let_go()
-        assert answer.result(timeout=15) != first
+        assert answer.result(timeout=machine.PATIENCE_S) != first
     with Rendezvous() as place, ThreadPoolExecutor(1) as pool:
         # After the answer, while the extension is still at work.
         recorder.hold("INVOKE")
         answer = pool.submit(result, name, place.port)
         place.await_guests(1)
         place.let_go()
-        answer.result(timeout=15)
+        answer.result(timeout=machine.PATIENCE_S)
         _kill(recorder)
         recorder.let_go()
         answer = pool.submit(result, name, place.port)
         place.await_guests(1)
         place.let_go()
-        answer.result(timeout=15)
+        answer.result(timeout=machine.PATIENCE_S)
 
 
 def _kill(recorder: Recorder) -> None:
     """Kill the extension that was started last. Its number is one of its own namespace, so it is found by its arguments."""
-    pids = [pid for pid in machine.running_with("/opt/extensions/ext.py") if _port_of(pid) == str(recorder.port)]
-    os.kill(max(pids), signal.SIGKILL)
+    began = {}
+    for pid in machine.running_with("/opt/extensions/ext.py"):
+        with contextlib.suppress(OSError):  # It ended while we looked.
+            if _port_of(pid) == str(recorder.port):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                began[int(fields[19])] = pid
+    os.kill(began[max(began)], signal.SIGKILL)
 
 
-def _port_of(pid: int) -> str | None:
+def _port_of(pid: int) -> str:
     items = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     variables = dict(item.split(b"=", 1) for item in items if b"=" in item)
     return variables.get(b"RECORDER", b"").decode()
 
 
 def test_a_subscriber_gets_the_telemetry_in_order(deploy_extended, recorder, result, aws_client) -> None:
-    plan = {"subscribe": ["platform", "function", "extension"], "port": free_port()}
+    plan = {"subscribe": ["platform", "function", "extension"], "port": machine.free_port()}
     name = deploy_extended({"telemetry.py": plan})
     for number in range(3):
         assert result(name, number) == number
@@ -209,7 +212,7 @@ def test_a_subscriber_gets_the_telemetry_in_order(deploy_extended, recorder, res
 
 @pytest.mark.process_only  # Here containers share one network; tests of docker have the rule.
 def test_environments_of_one_function_can_listen_on_one_port(isolated, deploy_extended, recorder, result) -> None:
-    plan = {"subscribe": ["function"], "port": free_port(), "host": "sandbox.localdomain"}
+    plan = {"subscribe": ["function"], "port": machine.free_port(), "host": "sandbox.localdomain"}
     name = deploy_extended(
         {"telemetry.py": plan},
         MEET + "\n_meet = meet\ndef meet(port):\n    print(port)\n    return _meet(port)\n",
@@ -230,7 +233,7 @@ def test_extensions_run_without_isolation_too(own_gateway, functions_of, recorde
     running = own_gateway(LAMBDA_ISOLATION="none")
     functions = functions_of(running)
     layer = publish(functions.client, zip_of, ["ext.py"])
-    plan = {"ext.py": {"subscribe": ["platform"], "port": free_port()}}
+    plan = {"ext.py": {"subscribe": ["platform"], "port": machine.free_port()}}
     variables = {"RECORDER": str(recorder.port), "PLAN": json.dumps(plan)}
     name = functions.create("f", HANDLER, Layers=[layer], Environment={"Variables": variables})
     assert functions.result(name, 5) == 5
