@@ -114,6 +114,8 @@ def test_a_proxy_integration_of_a_rest_api(
     assert event["pathParameters"] == {"id": "5/6"}
     assert event["httpMethod"] == "GET"
     assert event["headers"]["X-My-Header"] == "x" and event["multiValueHeaders"]["X-My-Header"] == ["x"]
+    assert event["headers"]["X-Amzn-Trace-Id"].startswith("Root=1-") and event["headers"]["X-Forwarded-Port"].isdigit()
+    assert (event["headers"]["X-Forwarded-For"], event["headers"]["X-Forwarded-Proto"]) == ("127.0.0.1", "http")
     assert event["queryStringParameters"] == {"a": "2", "b": ""}
     assert event["multiValueQueryStringParameters"] == {"a": ["1", "2"], "b": [""]}
     assert event["stageVariables"] == {"fn": name}
@@ -323,8 +325,61 @@ def test_an_http_api_with_the_old_format(deploy: Callable[..., str], http: Calla
     event = fetch("/x?a=1").json
     assert (event["version"], event["resource"], event["path"], event["httpMethod"]) == ("1.0", "/x", "/x", "GET")
     assert event["requestContext"]["identity"]["sourceIp"] == "127.0.0.1"
+    assert set(event["requestContext"]) == {
+        *(
+            "accountId",
+            "apiId",
+            "authorizer",
+            "domainName",
+            "domainPrefix",
+            "extendedRequestId",
+            "httpMethod",
+            "identity",
+        ),
+        *("path", "protocol", "requestId", "requestTime", "requestTimeEpoch", "resourceId", "resourcePath", "stage"),
+    }
+    assert event["requestContext"]["authorizer"] == {"claims": None, "scopes": None}
     missing = fetch("/nothing")
     assert (missing.status, missing.json) == (404, {"message": "Not Found"})
+
+
+def test_cookies_and_repeated_headers_of_the_old_format_are_headers(
+    deploy: Callable[..., str], http: Callable[..., Any]
+) -> None:
+    _, fetch = http({"GET /x": deploy(ANSWERS)}, version="1.0")
+    event = fetch("/x", headers={"Cookie": "c=1; d=2", "X-My-Header": "x"}).json
+    assert event["headers"]["cookie"] == "c=1; d=2" and event["multiValueHeaders"]["cookie"] == ["c=1; d=2"]
+    assert event["multiValueHeaders"]["x-my-header"] == ["x"]
+
+
+def test_an_answer_in_the_old_format_has_headers_with_several_values_and_is_not_guessed(
+    deploy: Callable[..., str], http: Callable[..., Any]
+) -> None:
+    source = """
+    def handler(event, context):
+        return {"statusCode": 200, "multiValueHeaders": {"set-cookie": ["a=1", "b=2"]}, "body": "x"}
+    """
+    _, fetch = http({"GET /two": deploy(textwrap.dedent(source)), "GET /x": deploy(ANSWERS)}, version="1.0")
+    assert fetch("/two").cookies == ["a=1", "b=2"]
+    malformed = fetch("/x?answer=malformed")
+    assert (malformed.status, malformed.json) == (500, {"message": "Internal Server Error"})
+
+
+@pytest.mark.parametrize(
+    ("version", "seen"),
+    [("2.0", {"lambda": {"colour": "blue"}}), ("1.0", {"colour": "blue", "principalId": "user-1"})],
+)
+def test_what_an_authorizer_says_is_told_in_the_format_of_the_integration(
+    deploy: Callable[..., str], http: Callable[..., Any], version: str, seen: dict[str, Any]
+) -> None:
+    authorizer = {
+        "AuthorizerType": "REQUEST",
+        "AuthorizerUri": uri_of(deploy(GUARD)),
+        "IdentitySource": ["$request.header.X-Token"],
+        "AuthorizerPayloadFormatVersion": "1.0",
+    }
+    _, fetch = http({"GET /x": deploy(ANSWERS)}, version=version, authorizer=authorizer)
+    assert fetch("/x", headers={"X-Token": "friend"}).json["requestContext"]["authorizer"] == seen
 
 
 def test_an_authorizer_of_an_http_api(deploy: Callable[..., str], http: Callable[..., Any]) -> None:

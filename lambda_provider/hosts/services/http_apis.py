@@ -19,6 +19,7 @@ from lambda_provider.context import partition_of
 from lambda_provider.hosts.services.api_requests import ApiCall, function_of, match, message, specificity
 from lambda_provider.hosts.services.authorizers import Caller, Refused, ask, claims_of, unauthorized
 from lambda_provider.hosts.services.link import Origin, link
+from lambda_provider.hosts.services.rest_apis import proxied
 from lambda_provider.urls.events import payload_of, query_parameters
 from lambda_provider.urls.responses import MalformedResponse, response_of
 from lambda_provider.wire.http import HttpResponse
@@ -26,6 +27,12 @@ from lambda_runtime.tracing import new_trace_header
 
 _DEFAULT = "$default"
 _TIMEOUT_MS = 30_000
+_OURS = ("cookie", "x-forwarded-for")
+"""Headers that come with several values and are one for functions."""
+_IDENTITY = (
+    "accessKey", "accountId", "caller", "cognitoAuthenticationProvider", "cognitoAuthenticationType", "cognitoIdentityId",
+    "cognitoIdentityPoolId", "principalOrgId", "sourceIp", "user", "userAgent", "userArn",
+)  # fmt: skip
 
 
 def find(call: ApiCall) -> Callable[[], HttpResponse] | None:
@@ -113,7 +120,7 @@ def _integrate(target: Target, call: ApiCall, caller: Caller | None) -> HttpResp
     if answer.error is not None or answer.function_error is not None:
         return broken
     try:
-        return response_of(answer.payload)
+        return response_of(answer.payload) if simple else proxied(answer, broken)
     except MalformedResponse:
         return broken
 
@@ -147,33 +154,64 @@ def old_event_of(target: Target, call: ApiCall, caller: Caller | None) -> dict[s
     values: dict[str, list[str]] = {}
     for name, value in parse_qsl(request.query, keep_blank_values=True):
         values.setdefault(name, []).append(value)
-    context = new["requestContext"]
-    http = context.pop("http")
     resource = target.route.route_key.partition(" ")[2] or _DEFAULT
+    headers = dict(new["headers"])
+    if "cookies" in new:
+        headers["cookie"] = "; ".join(new["cookies"])
+    several: dict[str, list[str]] = {}
+    for name, value in request.headers:
+        several.setdefault(name, []).append(value)
     return {
         "version": "1.0",
         "resource": resource,
         "path": new["rawPath"],
         "httpMethod": request.method,
-        "headers": new["headers"],
-        "multiValueHeaders": {name: [value] for name, value in new["headers"].items()},
+        "headers": headers,
+        "multiValueHeaders": {
+            name: several[name] if len(several.get(name, ())) > 1 and name not in _OURS else [value]
+            for name, value in headers.items()
+        },
         "queryStringParameters": {name: each[-1] for name, each in values.items()} or None,
         "multiValueQueryStringParameters": values or None,
-        "requestContext": {
-            **context,
-            "httpMethod": request.method,
-            "identity": {"sourceIp": http["sourceIp"], "userAgent": http["userAgent"]},
-            "path": new["rawPath"],
-            "protocol": request.protocol,
-            "requestTime": context.pop("time"),
-            "requestTimeEpoch": context.pop("timeEpoch"),
-            "resourcePath": resource,
-        },
+        "requestContext": _old_context(new, request.protocol, resource, caller),
         "pathParameters": new.get("pathParameters"),
         "stageVariables": new.get("stageVariables"),
         "body": new.get("body"),
         "isBase64Encoded": new["isBase64Encoded"],
     }
+
+
+def _old_context(new: Mapping[str, Any], protocol: str, resource: str, caller: Caller | None) -> dict[str, Any]:
+    """`requestContext` of payload format 1.0, member by member as the page on integrations shows it."""
+    context = new["requestContext"]
+    http = context["http"]
+    return {
+        "accountId": context["accountId"],
+        "apiId": context["apiId"],
+        "authorizer": _old_authorizer(caller),
+        "domainName": context["domainName"],
+        "domainPrefix": context["domainPrefix"],
+        "extendedRequestId": context["requestId"],
+        "httpMethod": http["method"],
+        "identity": {**dict.fromkeys(_IDENTITY), "sourceIp": http["sourceIp"], "userAgent": http["userAgent"]},
+        "path": new["rawPath"],
+        "protocol": protocol,
+        "requestId": context["requestId"],
+        "requestTime": context["time"],
+        "requestTimeEpoch": context["timeEpoch"],
+        "resourceId": None,
+        "resourcePath": resource,
+        "stage": context["stage"],
+    }
+
+
+def _old_authorizer(caller: Caller | None) -> dict[str, Any]:
+    nobody = {"claims": None, "scopes": None}
+    if caller is None:
+        return nobody
+    if "jwt" in caller.context:
+        return nobody | dict(caller.context["jwt"])
+    return dict(caller.context["lambda"] or {}) | ({"principalId": caller.principal_id} if caller.principal_id else {})
 
 
 def _authorize(target: Target, call: ApiCall) -> Caller | None:
@@ -198,7 +236,7 @@ def _authorize(target: Target, call: ApiCall) -> Caller | None:
     function = function_of(authorizer.authorizer_uri or "", target.stage.stage_variables or {}) or ""
     simple = new and authorizer.enable_simple_response in (True, "true")
     caller = ask(function, event, target.arn, simple=simple)
-    return Caller(caller.principal_id, {"lambda": dict(caller.context)} if new else dict(caller.context))
+    return Caller(caller.principal_id, {"lambda": dict(caller.context)})
 
 
 def _identity(source: str, call: ApiCall) -> str | None:

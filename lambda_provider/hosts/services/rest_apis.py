@@ -23,9 +23,10 @@ from lambda_provider.context import partition_of
 from lambda_provider.hosts.services.api_requests import ApiCall, broken, function_of, match, message, specificity
 from lambda_provider.hosts.services.authorizers import Caller, Refused, ask, claims_of, token_event, unauthorized
 from lambda_provider.hosts.services.link import Answer, Origin, link
-from lambda_provider.urls.events import request_time
+from lambda_provider.urls.events import headers_of, request_time
 from lambda_provider.urls.requests import UrlRequest
 from lambda_provider.wire.http import HttpResponse
+from lambda_runtime.tracing import new_trace_header
 
 _TIMEOUT_MS = 29_000
 _PROXY_ANSWER = frozenset(("statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"))
@@ -108,7 +109,7 @@ def _answer(backend: Any, api: Any, call: ApiCall) -> HttpResponse:
         return broken("Endpoint request timed out", 504)
     if answer.error is not None:
         return broken()
-    return _proxied(answer) if kind == "AWS_PROXY" else _integrated(integration, answer)
+    return proxied(answer, broken(status=502)) if kind == "AWS_PROXY" else _integrated(integration, answer)
 
 
 def _target(backend: Any, api: Any, stage: Any, verb: str, path: str) -> Target | None:
@@ -227,8 +228,10 @@ def _headers(request: UrlRequest) -> tuple[dict[str, str], dict[str, list[str]]]
     for name, value in request.headers:
         shown = names.setdefault(name, "-".join(part.capitalize() for part in name.split("-")))
         several.setdefault(shown, []).append(value)
-    several.setdefault("X-Forwarded-For", [request.client])
-    several.setdefault("X-Forwarded-Proto", [request.scheme])
+    # What AWS's own front adds, in its words; the page on proxy integrations shows them.
+    added = headers_of(request, request.header("x-amzn-trace-id") or new_trace_header().partition(";")[0])
+    for name in ("X-Amzn-Trace-Id", "X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto"):
+        several[name] = [added[name.lower()]]
     return {name: values[-1] for name, values in several.items()}, several
 
 
@@ -245,9 +248,8 @@ def _body(api: Any, request: UrlRequest) -> tuple[str | None, bool]:
     return base64.b64encode(request.body).decode(), True
 
 
-def _proxied(answer: Answer) -> HttpResponse:
-    """The response that a function's answer stands for; 502 for what is none."""
-    malformed = broken(status=502)
+def proxied(answer: Answer, malformed: HttpResponse) -> HttpResponse:
+    """The response that a function's answer in payload format 1.0 stands for; `malformed` for what is none."""
     try:
         result = json.loads(answer.payload)
     except ValueError:

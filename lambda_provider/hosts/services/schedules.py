@@ -155,9 +155,10 @@ def _job(group: Any, schedule: Any, account_id: str) -> Job:
 
 
 def payload_of(schedule_arn: str, given: str | None) -> str:
-    """What a target is told: its input with the context attributes filled in
-    (https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html), and an event much like that
-    of a rule if it has no input. The `detail` of that is a string, on AWS, too.
+    """What a target is told: its input with the context attributes filled in, or else an event much like that of a rule.
+
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html. The `detail` of the event
+    is a string, on AWS, too.
     """
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if not given:
