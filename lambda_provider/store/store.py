@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
-from lambda_provider.api import (
-    InvalidParameterValueException,
-    ResourceConflictException,
-    ResourceNotFoundException,
-)
+from lambda_provider.api import InvalidParameterValueException, ResourceNotFoundException
 from lambda_provider.model.capacity_provider import CapacityProvider
 from lambda_provider.model.code_signing import CodeSigningConfig
 from lambda_provider.model.documents import dump
@@ -31,6 +26,7 @@ from lambda_provider.store.editor import FunctionEditor
 from lambda_provider.store.errors import StateError, refused
 from lambda_provider.store.journal import Journal, Key
 from lambda_provider.store.records import assemble, difference, parts, read
+from lambda_provider.store.regions import Region, Slot
 from lambda_provider.store.resources import R, ResourceTable
 
 logger = logging.getLogger(__name__)
@@ -48,26 +44,6 @@ class FunctionIdentity(Protocol):
     def not_found(self) -> ResourceNotFoundException: ...
 
 
-@dataclass(slots=True, eq=False)
-class _Slot:
-    """The place of one function. `value` is None once the function is deleted."""
-
-    value: Function | None
-    lock: threading.RLock = field(default_factory=threading.RLock)
-
-
-@dataclass(slots=True, eq=False)
-class _Region:
-    """The functions of an account in a region, and their order of creation for listing."""
-
-    slots: dict[str, _Slot] = field(default_factory=dict)
-    order: list[tuple[int, str]] = field(default_factory=list)
-    next_sequence: int = 0
-    code_size: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    """Guards the attributes; taken after a slot's lock, never before."""
-
-
 class Contents(NamedTuple):
     """All that a store holds: functions, and by their kind the resources beside them."""
 
@@ -82,7 +58,7 @@ class Store:
         """An empty store that lives in memory, until it is told to `load`."""
         self.archives = archives
         self._journal: Journal | None = None
-        self._regions: dict[tuple[str, str], _Region] = {}
+        self._regions: dict[tuple[str, str], Region] = {}
         self._regions_lock = threading.Lock()
         self._tables: dict[str, ResourceTable[Any]] = {}
         self.layers = self._table("layer", Layer, Layer.archives)
@@ -122,19 +98,7 @@ class Store:
 
     def functions(self, account_id: str, region: str, after: int = -1) -> Iterator[Function]:
         """The functions in order of creation, those behind a sequence number. Cheap to take a few from."""
-        state = self._region(account_id, region)
-        batch = 64
-        while True:
-            with state.lock:
-                start = bisect_right(state.order, after, key=lambda entry: entry[0])
-                names = state.order[start : start + batch]
-                found = [slot.value for _, name in names if (slot := state.slots.get(name)) is not None]
-            for function in found:
-                if function is not None:
-                    yield function
-            if len(names) < batch:
-                return
-            after = names[-1][0]
+        return self._region(account_id, region).functions(after)
 
     def all_functions(self) -> Iterator[Function]:
         """Every function of every account and region."""
@@ -148,10 +112,8 @@ class Store:
 
     def usage(self, account_id: str, region: str) -> tuple[int, int]:
         """How many functions there are, and the bytes of code that they and the layers store."""
-        state = self._region(account_id, region)
-        of_layers = sum(layer.code_size for layer in self.layers.values(account_id, region))
-        with state.lock:
-            return len(state.slots), state.code_size + of_layers
+        functions, code_size = self._region(account_id, region).usage()
+        return functions, code_size + sum(layer.code_size for layer in self.layers.values(account_id, region))
 
     # Units of work
 
@@ -179,21 +141,14 @@ class Store:
         """Create the function that an editor holds. Raises ResourceConflictException if the name is taken."""
         settings = editor.function.settings
         state = self._region(settings.account_id, settings.region)
-        slot = _Slot(None)
+        slot = Slot(None)
         with slot.lock:
-            with state.lock:
-                if settings.name in state.slots:
-                    raise ResourceConflictException(f"Function already exist: {settings.name}")
-                state.slots[settings.name] = slot
-                sequence = state.next_sequence
-                state.next_sequence += 1
-            editor.change_settings(sequence=sequence)
+            editor.change_settings(sequence=state.reserve(settings.name, slot))
             try:
                 yield editor
                 self._commit(slot, editor, created=True)
             except BaseException:
-                with state.lock:
-                    del state.slots[settings.name]
+                state.release(settings.name)
                 raise
 
     def delete(self, identity: FunctionIdentity) -> Function:
@@ -267,25 +222,21 @@ class Store:
             except StateError as error:
                 raise refused(error) from error
 
-    def _region(self, account_id: str, region: str) -> _Region:
+    def _region(self, account_id: str, region: str) -> Region:
         state = self._regions.get((account_id, region))
         if state is None:
             with self._regions_lock:
-                state = self._regions.setdefault((account_id, region), _Region())
+                state = self._regions.setdefault((account_id, region), Region())
         return state
 
     def _adopt(self, function: Function) -> None:
         if missing := self.archives.adopt(function.archives()):
             # Its versions become Failed, which says so to clients; the others go on.
             logger.error("the code of function %s is missing: no archive %s", function.arn, ", ".join(missing))
-        state = self._region(function.account_id, function.region)
-        state.slots[function.name] = _Slot(function)
-        state.order.append((function.settings.sequence, function.name))
-        state.next_sequence = max(state.next_sequence, function.settings.sequence + 1)
-        state.code_size += function.code_size()
+        self._region(function.account_id, function.region).adopt(function)
         self._index_urls(None, function)
 
-    def _commit(self, slot: _Slot, editor: FunctionEditor, *, created: bool = False, durable: bool = True) -> None:
+    def _commit(self, slot: Slot, editor: FunctionEditor, *, created: bool = False, durable: bool = True) -> None:
         """Make the editor's value durable, then visible. The one way by which a stored function changes."""
         old, new = (None if created else editor.original), editor.function
         try:
@@ -301,30 +252,20 @@ class Store:
         for committing in editor.committing:
             committing(new)
         self.on_change(old, new)
-        state = self._region(new.account_id, new.region)
-        with state.lock:
-            slot.value = new
-            state.code_size += new.code_size() - (old.code_size() if old is not None else 0)
-            self._index_urls(old, new)
-            if created:
-                insort(state.order, (new.settings.sequence, new.name))
+        self._region(new.account_id, new.region).put(slot, old, new)
+        self._index_urls(old, new)
         if old is not None:
             self.archives.release(old.archives())
 
-    def _remove(self, slot: _Slot) -> Function | None:
+    def _remove(self, slot: Slot) -> Function | None:
         with slot.lock:
             function = slot.value
             if function is None:
                 return None
             self._record(function, None)
             self.on_change(function, None)
-            state = self._region(function.account_id, function.region)
-            with state.lock:
-                slot.value = None
-                del state.slots[function.name]
-                del state.order[bisect_left(state.order, (function.settings.sequence, function.name))]
-                state.code_size -= function.code_size()
-                self._index_urls(function, None)
+            self._index_urls(function, None)  # Before somebody else may have the name.
+            self._region(function.account_id, function.region).remove(slot, function)
             self.archives.release(function.archives())
             return function
 
