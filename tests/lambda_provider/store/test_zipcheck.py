@@ -153,9 +153,9 @@ def test_directories_that_are_named_twice_count_once():
 
 def test_thousands_of_long_names_are_looked_at_in_no_time():
     members = [(f"{number}/" + "a/" * 1500 + "a", b"") for number in range(200)]
-    started = time.monotonic()
+    started = time.thread_time()  # Of the processor: the machine may be busy.
     check(archive(*members, links={"link": "0"}), unzipped_limit=LIMIT, file_limit=1_000_000)
-    assert time.monotonic() - started < 3
+    assert time.thread_time() - started < 3
 
 
 def test_the_unzipped_size_has_a_limit():
