@@ -31,7 +31,10 @@ class Scratch:
         return path
 
     def remove(self) -> None:
-        """Delete it. Blocking."""
+        """Delete it, and its lock last: until then, nobody takes it for abandoned. Blocking."""
+        for path in self.path.glob("*"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
@@ -44,11 +47,14 @@ def remove_abandoned() -> None:
             status = path.stat()
             if status.st_uid != os.getuid():
                 continue
-            if path.name.startswith(_UNLOCKED) and time.time() - status.st_mtime < _YOUNG_S:
+            changed_lately = time.time() - status.st_mtime < _YOUNG_S
+            if path.name.startswith(_UNLOCKED) and changed_lately:
                 continue  # So new that its owner may not have locked it yet.
-            lock = os.open(path / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            # A lock that its owner has just deleted must not come back: the directory could not be deleted then.
+            create = 0 if changed_lately else os.O_CREAT
+            lock = os.open(path / ".lock", create | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError:
-            continue  # Gone in between.
+            continue  # Gone in between, or about to be.
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)

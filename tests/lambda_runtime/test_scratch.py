@@ -56,6 +56,17 @@ def test_one_that_is_just_being_made_is_left_alone_and_swept_when_it_is_old(dire
     assert not made.exists()
 
 
+def test_one_that_is_just_being_removed_is_left_alone_and_swept_when_it_is_old(directory: Path) -> None:
+    scratch = Scratch()
+    (scratch.path / ".lock").unlink()
+    remove_abandoned()
+    assert list(scratch.path.iterdir()) == [], "its owner could not remove it any more"
+    os.utime(scratch.path, (time.time() - 3600,) * 2)
+    remove_abandoned()
+    assert not scratch.path.exists()
+    scratch.remove()
+
+
 def test_directories_of_others_are_left_alone(directory: Path) -> None:
     (directory / "lambda-other").mkdir()
     remove_abandoned()
