@@ -27,7 +27,14 @@ def look_at(folder: Path) -> Content:
     try:
         while waiting:
             prefix = waiting.pop()
-            with os.scandir(folder / prefix) as entries:
+            try:
+                entries = os.scandir(folder / prefix)
+            except (FileNotFoundError, NotADirectoryError):
+                if not prefix:
+                    raise
+                del found[prefix]  # Gone since it was listed: a tool changes branches, or cleans up.
+                continue
+            with entries:
                 for entry in entries:
                     if entry.name in _IGNORED:
                         continue

@@ -23,8 +23,10 @@ def folder(tmp_path: Path) -> Path:
 
 def _same_size_and_time(path: Path) -> None:
     before = path.stat()
-    path.write_text("3")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    # File systems may count time in steps of some milliseconds, and what is not a step later is no change.
+    while path.stat().st_ctime_ns == before.st_ctime_ns:
+        path.write_text("3")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,23 @@ def test_what_tools_write_is_no_change(folder: Path) -> None:
 def test_a_folder_that_is_gone_fails_the_version(tmp_path: Path) -> None:
     with pytest.raises(VersionFailed, match=r"not-there .* cannot be read"):
         look_at(tmp_path / "not-there")
+
+
+@pytest.mark.parametrize("instead", ["nothing", "a file"])
+def test_a_directory_that_goes_while_one_looks_is_not_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instead: str
+) -> None:
+    scandir = os.scandir
+
+    def then_gone(path: Path) -> object:
+        if path == folder / "package" and path.is_dir():
+            path.rename(tmp_path / "elsewhere")
+            if instead == "a file":
+                path.touch()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", then_gone)
+    assert look_at(folder).keys() == {"index.py"}
 
 
 def test_the_copy_is_what_the_folder_is_with_fixed_modes(folder: Path, tmp_path: Path) -> None:
