@@ -132,7 +132,7 @@ class ArchiveStore:
                 return
             for path in self._directory.iterdir():
                 if _OURS.fullmatch(path.name) and (path.suffix != ".zip" or path.stem not in self._counts):
-                    path.unlink()
+                    path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove the temporary directory, if it is one. May be called twice."""
