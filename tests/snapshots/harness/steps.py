@@ -32,7 +32,7 @@ def updated(target: Target, name: str) -> None:
     target.lambda_.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
 
 
-def allocated(target: Target, timeout_s: float = 15, **config: Any) -> dict[str, Any]:
+def allocated(target: Target, timeout_s: float = 60, **config: Any) -> dict[str, Any]:
     """What became of a provisioned concurrency config, once its allocation is no longer in progress."""
     pause, deadline = threading.Event(), time.monotonic() + timeout_s * (60 if target.is_aws else 1)
     while time.monotonic() < deadline:
@@ -61,7 +61,7 @@ def log_lines(response: dict[str, Any], *, keepends: bool = False) -> list[str]:
     return base64.b64decode(response["LogResult"]).decode().splitlines(keepends)
 
 
-def wait_for_log(target: Target, name: str, text: str, count: int = 1, timeout_s: float = 15) -> list[dict[str, Any]]:
+def wait_for_log(target: Target, name: str, text: str, count: int = 1, timeout_s: float = 60) -> list[dict[str, Any]]:
     """The events of a function's log group, once `text` stands in `count` of them."""
     logs, pause = target.client("logs"), threading.Event()
     deadline, found = time.monotonic() + timeout_s * (10 if target.is_aws else 1), []
