@@ -127,8 +127,7 @@ def run_init(
     if message and standby.order_in(message) is not None:
         _own(outputs, host_id)
         ours.send(message, *outputs)
-        for output in outputs:
-            os.close(output)
+        messages.close_all(outputs)
         message, outputs = requests.receive() if _first_of(requests, ours) is requests else (b"", [])
     if not message:
         os._exit(0)  # The zygote has no use for this environment any more.
@@ -235,8 +234,7 @@ def _attend(
     passed = dict.fromkeys([request.output, request.extension_output])
     to_runtime.send(message, *passed)
     to_runtime.close()
-    for descriptor in passed:
-        os.close(descriptor)
+    messages.close_all(passed)
     outcome.write_status(pass_on.until_end_of(runtime))
 
 

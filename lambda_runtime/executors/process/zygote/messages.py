@@ -6,9 +6,16 @@ import _socket  # Not socket: what a function has patched there must not come be
 import array
 import os
 import struct
+from typing import Iterable
 
 _MESSAGE_BYTES = 1 << 20
 _RIGHTS_BYTES = _socket.CMSG_SPACE(2 * struct.calcsize("i"))
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close what came with a message, or was passed on with one."""
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 class Channel:

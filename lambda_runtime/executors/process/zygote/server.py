@@ -20,6 +20,7 @@ null, "of": ID, "status": …, "problem": …}`.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -28,12 +29,13 @@ import signal
 import socket
 import sys
 import tokenize  # noqa: F401 - a traceback needs it, and the library is out of reach once the root has changed
-import traceback
-from typing import Any, Callable
+from typing import Any
 
-from . import environment, linux, messages, processes, python_runtime, snapshot, standby, supervisor, template
-from .child import ENTRY_POINT_ERROR, LEFT, SETUP_ERROR, Child, Outcome
-from .estates import Estate, Estates
+from . import environment, linux, messages, processes, python_runtime, supervisor, template
+from .child import ENTRY_POINT_ERROR, LEFT, SETUP_ERROR, Child
+from .estates import Estates
+from .messages import close_all
+from .nursery import Nursery
 
 _QUIET_MS = 10
 """How long nothing must have been asked before the next spare is forked: not while the last one's function starts."""
@@ -41,16 +43,8 @@ _SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "freeze": signa
 _SIGNALS["reset"] = signal.SIGKILL
 
 
-class InChild(Exception):
-    """Leaves the zygote's loop in a forked process; `work` is what that process has to do."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        super().__init__()
-        self.work = work
-
-
 class Zygote:
-    """Forks environments on request and reports their ends."""
+    """Has environments forked on request, and reports their ends."""
 
     def __init__(self, gateway: messages.Channel, plan: dict[str, Any]) -> None:
         self._gateway = gateway
@@ -60,15 +54,10 @@ class Zygote:
             first, count = plan["host_ids"]
             host_ids = list(range(first + count - 1, first - 1, -1))
         self._estates = Estates(host_ids)
-        self._children: dict[int, Child] = {}
+        self._nursery = Nursery(gateway, self._estates, self._isolated)
         self._running: dict[str, Child] = {}
-        self._spare: Child | None = None
-        self._standby: Child | None = None
-        """An environment in which an interpreter was started, and waits for a function."""
         self._poll = select.poll()
         self._supervised: dict[int, Child] = {}
-        # Children are forked into a pid namespace that is set for the next fork only; this descriptor leads back.
-        self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY) if self._isolated else -1
 
     def serve(self) -> None:
         """Work until the gateway is gone. Raises InChild in every process that is forked meanwhile."""
@@ -87,15 +76,16 @@ class Zygote:
             poll.register(gateway_process, select.POLLIN)
         if not self._isolated:
             linux.adopt_orphans()
-        self._spare = self._fork()
         # The first one is waited for: if it cannot be set up, no other can.
-        if not self._spare.requests.receive()[0]:
-            self._ended(self._spare, os.waitpid(self._spare.pid, 0)[1])
+        first = self._nursery.fork_spare()
+        if not first.requests.receive()[0]:
+            self._ended(first, os.waitpid(first.pid, 0)[1])
         self._tell({"ready": True})
         while True:
-            ready = [descriptor for descriptor, _ in poll.poll(None if self._spare else _QUIET_MS)]
+            ready = [descriptor for descriptor, _ in poll.poll(None if self._nursery.has_spare else _QUIET_MS)]
             if not ready:
-                self._spare = self._fork_in_advance()
+                with contextlib.suppress(OSError):  # A start will try again and report it.
+                    self._nursery.fork_spare()
             if wake_read in ready:
                 os.read(wake_read, 4096)
                 self._reap()
@@ -119,12 +109,11 @@ class Zygote:
             self._start(fields, message, outputs)
             return
         if "stand_by" in fields:
-            self._stand_by(message, outputs)
+            self._nursery.stand_by(message, outputs)
+            close_all(outputs)
             return
         if "stand_down" in fields:
-            if self._standby is not None:
-                os.kill(self._standby.pid, signal.SIGKILL)
-            self._standby = None
+            self._nursery.stand_down()
             return
         name = next(iter(fields))
         if name == "forget":
@@ -147,17 +136,17 @@ class Zygote:
         estate = self._estates.take(fields["inherits"])
         try:
             if estate is not None:
-                child = self._fork(estate)
+                child = self._nursery.fork(estate)
                 estate = None
                 child.requests.send(message, *outputs)
             else:
-                child = self._wake_standby(fields, message, outputs) or self._give_work(message, outputs)
+                child = self._nursery.give_work(message, outputs, from_standby=fields["from_standby"])
         except OSError as error:
             self._estates.give_back(estate)
-            _close(outputs)
+            close_all(outputs)
             self._tell({"exited": environment_id, "status": None, "error": str(error), "entry_point_error": None})
             return
-        _close(outputs)  # Not in a `finally`: InChild comes by here, in the process that needs them.
+        close_all(outputs)  # Not in a `finally`: InChild comes by here, in the process that needs them.
         child.environment_id = environment_id
         if fields["extensions"]:
             child.supervised = True
@@ -165,14 +154,6 @@ class Zygote:
             self._poll.register(child.requests, select.POLLIN)
         self._running[environment_id] = child
         self._tell({"started": environment_id, "pid": child.pid, "host_id": child.host_id})
-
-    def _stand_by(self, message: bytes, outputs: list[int]) -> None:
-        try:
-            if self._standby is None:
-                self._standby = self._give_work(message, outputs)
-        except OSError:
-            self._standby = None  # The start that wanted to use it forks an environment, as without it.
-        _close(outputs)
 
     def _relay(self, child: Child) -> None:
         """Pass on what a supervisor tells, all of it."""
@@ -197,94 +178,6 @@ class Zygote:
         if self._supervised.pop(child.requests.fileno(), None) is not None:
             self._poll.unregister(child.requests)
 
-    def _wake_standby(self, fields: dict[str, Any], message: bytes, outputs: list[int]) -> Child | None:
-        if not fields["from_standby"]:
-            return None
-        child, self._standby = self._standby, None
-        if child is not None:
-            try:
-                child.requests.send(message, *outputs)
-            except OSError:  # It died while it waited.
-                return None
-        return child
-
-    def _give_work(self, message: bytes, outputs: list[int]) -> Child:
-        spare, self._spare = self._spare, None
-        for child in (spare, None):
-            child = child or self._fork()
-            try:
-                child.requests.send(message, *outputs)
-            except OSError:  # The spare died while it waited.
-                if child is not spare:
-                    raise
-                continue
-            # Kept open: closing a socket with an unread message in it would reset the child's end.
-            return child
-        raise AssertionError("the loop ends with a return or an error")
-
-    def _fork_in_advance(self) -> Child | None:
-        try:
-            return self._fork()
-        except OSError:
-            return None  # A start will try again and report it.
-
-    def _fork(self, estate: Estate | None = None) -> Child:
-        ours, theirs = messages.Channel.pair()
-        outcome = Outcome()
-        host_id = estate.host_id if estate is not None else self._estates.new_host_id()
-        if self._isolated:
-            linux.unshare(linux.CLONE_NEWPID)
-        pid = -1
-        try:
-            pid = os.fork()
-        finally:
-            if pid != 0 and self._isolated:
-                linux.set_namespace(self._own_pid_namespace, linux.CLONE_NEWPID)
-        if pid == 0:
-            ours.close()
-            self._be_environment(theirs, outcome, host_id, -1 if estate is None else estate.mounts)
-        theirs.close()
-        if estate is not None:
-            os.close(estate.mounts)
-        child = self._children[pid] = Child(pid, ours, outcome, host_id)
-        return child
-
-    def _be_environment(self, requests: messages.Channel, outcome: Outcome, host_id: int | None, mounts: int) -> None:
-        try:
-            signal.set_wakeup_fd(-1)
-            for changed in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(changed, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._gateway.close()
-            for child in self._children.values():
-                child.requests.close()
-            left = [child.mounts for child in self._children.values() if child.mounts >= 0]
-            _close([*left, *self._estates.descriptors()])
-            if self._isolated:
-                requests = environment.run_init(requests, host_id, outcome, mounts)
-                environment.become_sandbox_user()
-            else:
-                requests = environment.run_keeper(requests, outcome)
-            requests.announce(environment.SET_UP)
-            message, outputs = requests.receive()
-            if not message:
-                os._exit(0)
-            order = standby.order_in(message)
-            if order is not None:
-                os._exit(standby.execute(order, outputs[0], requests))
-            request = environment.Request(message, outputs)
-            channel = snapshot.keep(outputs[-1]) if request.snapshot else -1
-            environment.settle(request, request.output)
-            place = snapshot.Snapshot(channel, request, self._isolated) if request.snapshot else None
-        except BaseException:  # noqa: BLE001 - whatever it is, the zygote reports it
-            outcome.write(SETUP_ERROR, traceback.format_exc().encode())
-            os._exit(1)
-        if request.command is not None:
-            exit_code, problem = environment.execute(request)
-            outcome.write(ENTRY_POINT_ERROR, problem.encode())
-            os._exit(exit_code)
-        raise InChild(lambda: python_runtime.run(request.variables, place))
-
     def _reap(self) -> None:
         while True:
             try:
@@ -293,14 +186,15 @@ class Zygote:
                 return
             if pid == 0:
                 return
-            if pid in self._children:
-                self._ended(self._children.pop(pid), status)
+            if (ended := self._nursery.children.get(pid)) is not None:
+                self._ended(ended, status)
             if not self._isolated:
                 # Children that were not forked here are what plain environments that have ended left behind.
-                orphans = [child for child in processes.children(os.getpid()) if child not in self._children]
+                orphans = [child for child in processes.children(os.getpid()) if child not in self._nursery.children]
                 processes.send(signal.SIGKILL, orphans)
 
     def _ended(self, child: Child, status: int) -> None:
+        was_spare = self._nursery.forget(child)
         left = child.outcome.status()
         report = {
             "exited": child.environment_id,
@@ -316,13 +210,9 @@ class Zygote:
         if child.environment_id is not None:
             del self._running[child.environment_id]
             self._tell(report)
-        elif child is self._standby:
-            self._standby = None
-        elif child is self._spare:
-            self._spare = None
-            if report["error"] is not None:
-                self._tell({"failed": report["error"]})
-                raise SystemExit(1)
+        elif was_spare and report["error"] is not None:
+            self._tell({"failed": report["error"]})
+            raise SystemExit(1)
 
     def _keep(self, child: Child) -> bool:
         """Keep what an environment left for one that takes its place; whether there is something."""
@@ -334,7 +224,7 @@ class Zygote:
         return True
 
     def _end_all(self) -> None:
-        for child in self._children.values():
+        for child in self._nursery.children.values():
             os.kill(child.pid, signal.SIGKILL)
         # Whoever waits for this process knows then that nothing is left.
         if not self._isolated:
@@ -344,11 +234,6 @@ class Zygote:
                 os.wait()
         except ChildProcessError:
             return
-
-
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
 
 
 def main() -> None:

@@ -30,15 +30,12 @@ import select
 import shutil
 import signal
 import sys
-import threading
-import warnings
 from typing import Any, NoReturn
 
-from . import descriptors, environment, linux, messages, processes, template
+from . import descriptors, environment, fitness, linux, messages, processes, template
 
 Unfit = descriptors.Unfit
 _QUIET_MS = 10
-_SHARED = "rw-s"
 # What a function has patched must not come between us.
 _fork, _waitpid, _exit, _kill = os.fork, os.waitpid, os._exit, os.kill
 _poll = select.poll
@@ -71,7 +68,7 @@ class Snapshot:
         self._tmp_mib = request.tmp_mib
         self._variables = dict(request.variables)
         self._log = os.fstat(1)
-        self._shared_before = _shared_memory()
+        self._fitness = fitness.Fitness(isolated)
         self._forks: dict[int, _Fork] = {}
         self._spare: _Fork | None = None
         self._events = _poll()
@@ -113,30 +110,11 @@ class Snapshot:
             return False
 
     def _require_fitness(self) -> None:
-        if len(os.listdir("/proc/self/task")) > 1:
-            # Some libraries end their threads for a fork and start them again when they need them (OpenBLAS does).
-            _try_fork()
-        others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-        running = len(os.listdir("/proc/self/task")) - 1
-        if running:
-            names = f" ({', '.join(others)})" if others else ""
-            raise Unfit(f"it has {running} thread{'s' * (running > 1)} running{names}")
-        if self._has_children():
-            raise Unfit("it has child processes")
-        if _shared_memory() - self._shared_before:
-            raise Unfit("it has memory that it shares with other processes")
+        self._fitness.require()
         try:
             self._files = descriptors.OpenFiles({self._gateway.fileno()}, self._log)
         except OSError as error:
             raise Unfit(f"its open files cannot be looked at: {error}") from error
-
-    def _has_children(self) -> bool:
-        if self._isolated:  # Those that were left behind, too.
-            return any(name.isdigit() and int(name) not in (1, os.getpid()) for name in os.listdir("/proc"))
-        try:
-            return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-        except ChildProcessError:
-            return False
 
     # --- the loop
 
@@ -205,10 +183,9 @@ class Snapshot:
             except OSError:  # The spare died while it waited, or no process can be had.
                 continue
             break
-        for (
-            descriptor
-        ) in passed:  # Not in a `finally`: _Restored comes by here, in the process that needs what is open.
-            os.close(descriptor)
+        messages.close_all(
+            passed
+        )  # Not in a `finally`: _Restored comes by here, in the process that needs what is open.
 
     def _fork_in_advance(self) -> _Fork | None:
         try:
@@ -335,22 +312,6 @@ def keep(descriptor: int) -> int:
 
 def _channel(descriptor: int) -> messages.Channel:
     return messages.Channel(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, descriptor))
-
-
-def _try_fork() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Newer Pythons warn of forks in processes with threads; this one does nothing.
-        pid = _fork()
-    if pid == 0:
-        _exit(0)
-    _waitpid(pid, 0)
-
-
-def _shared_memory() -> set[tuple[str, str]]:
-    """Address and file of what is written by others, too."""
-    with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
-        fields = [line.split(None, 5) for line in file]
-    return {(each[0], each[4]) for each in fields if each[1] == _SHARED}
 
 
 def _not_files(directory: str, names: list[str]) -> list[str]:

@@ -4,7 +4,8 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from zygote.server import InChild, main  # type: ignore[import-not-found]
+from zygote.nursery import InChild  # type: ignore[import-not-found]
+from zygote.server import main  # type: ignore[import-not-found]
 
 if __name__ == "__main__":
     try:
