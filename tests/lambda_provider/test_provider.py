@@ -37,6 +37,7 @@ def started(runtime: FakeRuntime, state_dir: Path | None = None) -> LambdaProvid
 def restarted(provider: LambdaProvider, runtime: FakeRuntime, state_dir: Path) -> LambdaProvider:
     """Another provider with the state of one that is stopped; no preparation ends before `release_preparations`."""
     provider.stop()
+    runtime.run(provider.transitions.cancelled())  # A preparation that has just begun would be one of the other's.
     runtime.begun.clear()
     runtime.deployments.clear()
     runtime.hold_preparations()
