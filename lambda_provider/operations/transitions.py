@@ -211,9 +211,12 @@ class VersionTransitions:
             transition.snapshot = failure is None and self._runtime.has_snapshot(transition.arn)
         if self._latest_preparation.get(transition.arn) is transition.prepared:
             del self._latest_preparation[transition.arn]
+        # Asked now: from the next moment on, a reader may finish the transition, and that takes it out, too. Who deletes the
+        # version from now on has the runtime retire what it has.
+        deleted = transition.arn not in self._transitions
         with suppress(concurrent.futures.InvalidStateError):
             transition.prepared.set_result(failure)
-        if transition.arn not in self._transitions:
+        if deleted:
             # Deleted while it was prepared: the runtime was told to retire what it did not have yet.
             await self._runtime.retire(transition.arn)
             return

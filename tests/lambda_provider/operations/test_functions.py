@@ -399,11 +399,27 @@ def test_a_refused_creation_leaves_nothing(provider, tmp_path):
 def test_no_transition_is_left_after_it_finished_by_itself(runtime: FakeRuntime):
     provider = LambdaProvider(FakeHost({"LAMBDA_SETTLE_MS": "1"}), runtime)  # type: ignore[arg-type]
     provider.create_function(context(), creation("f"))
-    concurrent.futures.wait(list(provider.transitions._running), 10)
+    concurrent.futures.wait(list(provider.transitions._running), 30)
     function = provider.store.find(ACCOUNT, REGION, "f")
     assert function is not None and function.latest.status.state == "Active"
     assert provider.transitions._transitions == {}
     provider.stop()
+
+
+def test_a_reader_that_finishes_a_transition_at_once_does_not_end_the_version(provider, runtime):
+    """Once in some hundred restores on a busy machine, the loop took a version for a deleted one, and had it retired."""
+    runtime.hold_preparations()
+    provider.create_function(context(), creation("f"))
+    transitions = provider.transitions
+    (transition,) = transitions._transitions.values()
+    # A reader in another thread may be as fast as this.
+    transition.prepared.add_done_callback(lambda _: transitions._finish(transition))
+    runtime.release_preparations()
+    transition.prepared.result(30)
+    runtime.run(_nothing())
+    assert configuration(provider)["State"] == "Active"
+    assert runtime.deployed.keys() == {arn("f", "$LATEST")}
+    assert runtime.retired == []
 
 
 def test_a_function_that_is_created_again_runs_its_new_code(provider, runtime):
