@@ -133,6 +133,37 @@ def test_a_metric_is_listed_once_however_many_data_it_has(
     assert [metric["Dimensions"] for metric in narrowed] == dimensions[2:]
 
 
+@pytest.mark.parametrize(
+    ("runtime", "code"),
+    [
+        ("python3.12", {"index.py": "import json\ndef handler(event, context):\n    print(json.dumps(event))\n"}),
+        ("nodejs20.x", {"index.js": "exports.handler = async (event) => console.log(JSON.stringify(event))"}),
+    ],
+    ids=["python", "nodejs"],
+)
+def test_metrics_embedded_in_logs(
+    deploy: Callable[..., str], aws_client: Callable[..., Any], runtime: str, code: dict[str, str]
+) -> None:
+    """As Powertools writes them: lambda/latest/dg/monitoring-cloudwatchlogs.html, CloudWatch's embedded metric format."""
+    name = deploy(code, runtime=runtime)
+    now = datetime.now(UTC)
+    directive = {"Namespace": "Shop", "Dimensions": [["function"]], "Metrics": [{"Name": "orders", "Unit": "Count"}]}
+    about = {"Timestamp": int(now.timestamp() * 1000), "CloudWatchMetrics": [directive]}
+    for orders in (3, [1, 2]):
+        event = {"_aws": about, "function": name, "orders": orders}
+        aws_client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
+    [point] = aws_client("cloudwatch").get_metric_statistics(
+        Namespace="Shop",
+        MetricName="orders",
+        Dimensions=[{"Name": "function", "Value": name}],
+        StartTime=now - timedelta(minutes=1),
+        EndTime=now + timedelta(minutes=1),
+        Period=3600,
+        Statistics=["Sum", "SampleCount", "Maximum"],
+    )["Datapoints"]
+    assert (point["Sum"], point["SampleCount"], point["Maximum"], point["Unit"]) == (6, 3, 3, "Count")
+
+
 def test_requests_to_a_url_are_counted(
     deploy: Callable[..., str], aws_client: Callable[..., Any], statistic: Callable[..., float], gateway: Any
 ) -> None:

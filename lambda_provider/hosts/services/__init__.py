@@ -5,7 +5,8 @@ changed; `install` applies what a service needs.
 
 | service | modules |
 | --- | --- |
-| SNS, SQS, S3, Logs, Step Functions | `sns`, `sqs`, `s3` with `s3_event_bridge`, `logs`, `stepfunctions` |
+| SNS, SQS, S3, Step Functions | `sns`, `sqs`, `s3` with `s3_event_bridge`, `stepfunctions` |
+| Logs | `logs`, `embedded_metrics` |
 | ECR | `ecr`, `ecr_catalog`; its registry is a room of its own |
 | EventBridge, Scheduler | `events`, `schedules`, `cron` |
 | Cognito, Secrets Manager | `cognito`, `secretsmanager` |

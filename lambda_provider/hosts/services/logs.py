@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lambda_provider.context import partition_of
+from lambda_provider.hosts.services import embedded_metrics
 from lambda_provider.hosts.services.link import Origin, dump, encoded, link
 from lambda_provider.hosts.services.patches import replace
 
@@ -56,6 +57,7 @@ def install() -> None:
     parameters = "log_group_name filter_name filter_pattern destination_arn role_arn"
     replace(models.LogStream, "_send_log_events", "self service destination_arn filter_name log_events", _delivered)
     replace(models.LogsBackend, "put_subscription_filter", f"self {parameters}", _checked)
+    embedded_metrics.install()
 
 
 def _origin(account_id: str, region: str, log_group: str) -> Origin:
