@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -132,6 +133,13 @@ def eventually(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < until, f"{what}: not after {PATIENCE_S} s"
         time.sleep(0.02)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """As `eventually`, while the loop goes on."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  (nothing tells)
+            await asyncio.sleep(0.01)
 
 
 def _stat(pid: int) -> tuple[int, Process] | None:

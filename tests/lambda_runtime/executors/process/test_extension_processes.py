@@ -6,13 +6,12 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
+from tests.scenarios.machine import running_with, until
 
 from .conftest import Machine, RuntimeApi
 
@@ -101,16 +100,16 @@ async def test_an_extension_has_its_own_variables_and_no_others(machine: Any) ->
 async def test_ends_are_told_one_by_one_and_the_rest_goes_on(machine: Any) -> None:
     environment = await start(machine, one=SHELL + "exit 3\n", two=SHELL + "kill -9 $$\n", waits=WAITS)
     await environment.until(lambda: len(environment.exits) == 2)
-    await _until(lambda: _running(LONG))  # The third may be slower than all that.
+    await until(lambda: running_with(LONG))  # The third may be slower than all that.
     assert environment.exits == {"one": ExitStatus(3), "two": ExitStatus(signal=9)}
     environment.sandbox.start_runtime()
     assert await environment.invoke("'still here'") == "still here"
     environment.sandbox.kill_runtime()
     async with asyncio.timeout(20):
         assert await environment.sandbox.exited == ExitStatus(signal=9)
-    assert _running(LONG), "the extension goes on"
+    assert running_with(LONG), "the extension goes on"
     environment.sandbox.kill()
-    await _until_gone(LONG)
+    await until(lambda: not running_with(LONG))
 
 
 async def test_what_cannot_be_executed_is_told_with_the_reason(machine: Any) -> None:
@@ -152,7 +151,7 @@ async def test_a_sandbox_is_killed_before_its_runtime_may_start(machine: Any) ->
     environment.sandbox.kill()
     async with asyncio.timeout(20):
         assert await environment.sandbox.exited == ExitStatus(signal=9)
-    await _until_gone(LONG)
+    await until(lambda: not running_with(LONG))
 
 
 async def test_memory_is_that_of_the_runtime_too(machine: Any) -> None:
@@ -204,25 +203,5 @@ async def test_stop_leaves_no_process_and_no_descriptor(make_machine: Any, isola
     environment.sandbox.start_runtime()
     assert json.dumps(await environment.invoke("1")) == "1"
     await machine.stop()
-    assert not _running(LONG)
+    assert not running_with(LONG)
     assert len(set(os.listdir("/proc/self/fd")) - descriptors) <= 1
-
-
-def _running(argument: str) -> bool:
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if argument.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
-                return True
-        except OSError:  # It ended while we looked.
-            continue
-    return False
-
-
-async def _until_gone(argument: str) -> None:
-    await _until(lambda: not _running(argument))
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)

@@ -16,6 +16,7 @@ import pytest
 from lambda_runtime.executors.base import ExitStatus
 from lambda_runtime.executors.process.freezer import Freezer
 from lambda_runtime.executors.process.memory import family
+from tests.scenarios.machine import until
 
 STARTS_OTHERS = """
 import subprocess
@@ -43,12 +44,6 @@ def states(environment: Any) -> str:
         except OSError:  # One `sleep` has made room for the next.
             continue
     return "".join(letter for letter in letters if letter not in "ZD")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ import asyncio
 import itertools
 import os
 import signal
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lambda_runtime.executors.base import ExitStatus
+from tests.scenarios.machine import running_with, until
 
 _numbers = itertools.count(1)
 DAEMON = """
@@ -37,25 +36,6 @@ def then_exit(event, context):
 """
 
 
-def running(mark: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                arguments = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if arguments[:2] == [b"sleep", mark.encode()]:
-                found.append(int(entry.name))
-    return found
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 @pytest.fixture
 def mark() -> str:
     """How long the daemons sleep: nobody else sleeps so long."""
@@ -65,9 +45,9 @@ def mark() -> str:
 async def test_daemons_end_when_their_environment_is_killed(machine: Any, mark: str) -> None:
     environment = await machine.run(DAEMON)
     await environment.invoke(mark)
-    await until(lambda: len(running(mark)) == 2)
+    await until(lambda: len(running_with(mark)) == 2)
     environment.sandbox.kill()
-    await until(lambda: not running(mark))
+    await until(lambda: not running_with(mark))
 
 
 async def test_daemons_end_when_the_runtime_exits(machine: Any, mark: str) -> None:
@@ -76,7 +56,7 @@ async def test_daemons_end_when_the_runtime_exits(machine: Any, mark: str) -> No
     async with asyncio.timeout(20):
         await environment.sandbox.exited
     call.cancel()
-    await until(lambda: not running(mark))
+    await until(lambda: not running_with(mark))
 
 
 async def test_daemons_of_other_environments_go_on(machine: Any, mark: str) -> None:
@@ -84,27 +64,27 @@ async def test_daemons_of_other_environments_go_on(machine: Any, mark: str) -> N
     ends, stays = await machine.start(prepared), await machine.start(prepared)
     await ends.invoke(mark)
     await stays.invoke(mark + "5")
-    await until(lambda: len(running(mark + "5")) == 2)
+    await until(lambda: len(running_with(mark + "5")) == 2)
     ends.sandbox.kill()
-    await until(lambda: not running(mark))
-    assert len(running(mark + "5")) == 2
+    await until(lambda: not running_with(mark))
+    assert len(running_with(mark + "5")) == 2
     stays.sandbox.kill()
-    await until(lambda: not running(mark + "5"))
+    await until(lambda: not running_with(mark + "5"))
 
 
 async def test_daemons_end_with_the_executor(machine: Any, mark: str) -> None:
     await (await machine.run(DAEMON)).invoke(mark)
-    await until(lambda: len(running(mark)) == 2)
+    await until(lambda: len(running_with(mark)) == 2)
     await machine.executor.stop()
-    assert not running(mark)
+    assert not running_with(mark)
 
 
 async def test_daemons_end_when_the_fork_server_is_killed(machine: Any, mark: str) -> None:
     environment = await machine.run(DAEMON)
     await environment.invoke(mark)
-    await until(lambda: len(running(mark)) == 2)
+    await until(lambda: len(running_with(mark)) == 2)
     (server,) = {id(task.result()): task.result() for task in machine.executor._servers._launches.values()}.values()
     os.kill(server._process.pid, signal.SIGKILL)
     async with asyncio.timeout(20):
         assert await environment.sandbox.exited == ExitStatus(signal=signal.SIGKILL)
-    await until(lambda: not running(mark))
+    await until(lambda: not running_with(mark))

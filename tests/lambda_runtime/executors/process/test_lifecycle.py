@@ -12,6 +12,7 @@ import pytest
 
 from lambda_runtime.executors.base import ExitStatus, SandboxSpec
 from lambda_runtime.executors.process.fork_server import ForkServer
+from tests.scenarios.machine import running_with, until
 
 MARK = f"of {os.getpid()}"
 """An argument of processes of this run, and of nobody else's."""
@@ -81,13 +82,13 @@ async def test_kill_ends_everything_that_the_function_started(machine: Any) -> N
         "    return child.stdout.readline().decode()\n"
     )
     await environment.invoke()
-    assert _processes_with(MARK)
+    assert running_with(MARK)
     used_mib = environment.sandbox.max_memory_mib()
     environment.sandbox.kill()
     environment.sandbox.kill()
     async with asyncio.timeout(20):
         assert await environment.sandbox.exited == ExitStatus(signal=9)
-    await _until_gone(MARK)
+    await until(lambda: not running_with(MARK))
     assert (environment.sandbox.max_memory_mib() or 0) >= (used_mib or 0) > 0
     environment.sandbox.kill()
 
@@ -191,20 +192,3 @@ async def test_stop_leaves_no_process_file_or_descriptor(make_machine: Any) -> N
         assert not scratch.exists()
         assert not Path(f"/proc/{server._process.pid}").exists()
     assert len(set(os.listdir("/proc/self/fd")) - descriptors) <= 1  # The event loop may keep one for its threads.
-
-
-def _processes_with(argument: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if argument.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except OSError:  # It ended while we looked.
-            continue
-    return found
-
-
-async def _until_gone(argument: str) -> None:
-    async with asyncio.timeout(20):
-        while _processes_with(argument):
-            await asyncio.sleep(0.01)

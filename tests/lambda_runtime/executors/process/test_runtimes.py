@@ -17,6 +17,7 @@ from lambda_runtime.errors import VersionFailed
 from lambda_runtime.executors.base import ExitStatus
 from lambda_runtime.executors.process.interpreters import Interpreters
 from tests.scenarios.compiled import jar, java_classes
+from tests.scenarios.machine import running_with, until
 
 EVALUATE = "import os, sys\ndef handler(event, context):\n    return eval(event)\n"
 OWN = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -245,17 +246,5 @@ async def test_killing_the_gateway_ends_every_environment(tmp_path: Path) -> Non
         pid, scratch = (await process.stdout.readline()).decode().split()
     process.kill()
     await process.wait()
-    async with asyncio.timeout(20):
-        while Path(f"/proc/{pid}").exists() or _running(long):
-            await asyncio.sleep(0.01)
+    await until(lambda: not Path(f"/proc/{pid}").exists() and not running_with(long))
     shutil.rmtree(scratch, ignore_errors=True)  # Another gateway of this machine may have been faster.
-
-
-def _running(argument: str) -> bool:
-    for entry in os.listdir("/proc"):
-        try:
-            if argument.encode() in Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0"):
-                return True
-        except OSError:  # Not a process, or it ended while we looked.
-            continue
-    return False
