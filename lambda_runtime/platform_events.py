@@ -187,14 +187,7 @@ class JsonPlatformLog:
         )
 
     def init_report(self, moment: float, duration_ms: float, phase: str, status: str, error: str | None) -> str | None:
-        record: dict[str, Any] = {
-            "initializationType": self._initialization_type,
-            "phase": phase,
-            "status": status,
-            "metrics": {"durationMs": round(duration_ms, 3)},
-        }
-        if error:
-            record["errorType"] = error
+        record = init_record(self._initialization_type, duration_ms, phase, status, error)
         level = "WARN" if status != "success" else "DEBUG" if self._initialization_type == "on-demand" else "INFO"
         return self._event(level, moment, "platform.initReport", record)
 
@@ -245,6 +238,14 @@ class JsonPlatformLog:
     def subscription(self, moment: float, api: str, name: str, types: Sequence[str]) -> str | None:
         record = {"name": name, "state": "Subscribed", "types": list(types)}
         return self._event("INFO", moment, f"platform.{api}Subscription", record)
+
+
+def init_record(
+    initialization_type: str, duration_ms: float, phase: str, status: str, error: str | None
+) -> dict[str, Any]:
+    """The record of `platform.initReport`."""
+    outcome = {"initializationType": initialization_type, "phase": phase, "status": status}
+    return {**outcome, "metrics": {"durationMs": round(duration_ms, 3)}, **({"errorType": error} if error else {})}
 
 
 def restore_record(duration_ms: float, status: str, error: str | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from lambda_runtime.platform_events import (
     InvokeReport,
     PlatformLog,
     extension_record,
+    init_record,
     of_tenant,
     restore_record,
     timestamp,
@@ -188,14 +189,7 @@ class TelemetryPlatformLog:
         if self._init_reported:
             return
         self._init_reported = True
-        record: dict[str, Any] = {
-            "initializationType": self._initialization_type,
-            "phase": phase,
-            "status": status,
-            "metrics": {"durationMs": round(duration_ms, 3)},
-        }
-        if error:
-            record["errorType"] = error
+        record = init_record(self._initialization_type, duration_ms, phase, status, error)
         self._emit(moment, "platform.initReport", record)
 
     def responded(self, produced_bytes: int) -> None:

@@ -45,6 +45,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import bench_docker
 import bench_state
@@ -260,15 +261,18 @@ def first_streamed_byte(client, port: int, runtime: str, repeat: int) -> float:
     return statistics.median(times[1:])
 
 
+def clients_of(port: int) -> Callable[[str], Any]:
+    """Clients of AWS's services at a gateway, by the name of the service."""
+    account = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    return lambda service: boto3.client(service, endpoint_url=f"http://127.0.0.1:{port}", **account)
+
+
 def events(count: int, runtime: str) -> None:
     """Asynchronous invokes of the echo function, with the queue in memory and with a state directory."""
     with tempfile.TemporaryDirectory() as folder:
         for kind, arguments in (("in memory", ()), ("durable", ("--state-dir", folder))):
             with gateway(*arguments) as (port, _, _):
-                client = boto3.client(
-                    "lambda", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1",
-                    aws_access_key_id="test", aws_secret_access_key="test",
-                )  # fmt: skip
+                client = clients_of(port)("lambda")
                 deploy(client, "events", runtime)
                 request = post(invoke_path("events"), port, "X-Amz-Invocation-Type: Event")
                 load(port, request, 200, 8)
@@ -333,12 +337,7 @@ class ControlPlane:
 def queues(runtime: str) -> None:
     """Event source mappings of SQS."""
     with gateway() as (port, _, pid):
-
-        def clients(service: str) -> object:
-            return boto3.client(
-                service, endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1",
-                aws_access_key_id="test", aws_secret_access_key="test",
-            )  # fmt: skip
+        clients = clients_of(port)
 
         def tells_when(its_port: int) -> str:
             deploy(clients("lambda"), "tells", runtime, TELLS_WHEN.replace('os.environ["PORT"]', str(its_port)))
@@ -362,12 +361,7 @@ def queues(runtime: str) -> None:
 def streams(runtime: str) -> None:
     """Event source mappings of Kinesis."""
     with gateway() as (port, _, pid):
-
-        def clients(service: str) -> object:
-            return boto3.client(
-                service, endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1",
-                aws_access_key_id="test", aws_secret_access_key="test",
-            )  # fmt: skip
+        clients = clients_of(port)
 
         def tells(its_port: int) -> str:
             name = f"tells-{its_port}"
@@ -457,10 +451,7 @@ def main() -> None:
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
     with echo_server() as echo_port, gateway() as (port, ready, pid):
         idle_mib = resident_mib(pid)
-        client = boto3.client(
-            "lambda", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1",
-            aws_access_key_id="test", aws_secret_access_key="test",
-        )  # fmt: skip
+        client = clients_of(port)("lambda")
         deploy(client, "warm", python)
         echo, invoke = post("/", echo_port), post(invoke_path("warm"), port)
         load(port, invoke, 200, 8)

@@ -14,6 +14,7 @@ from lambda_provider.delivery.records import Parcel
 from lambda_provider.event_sources.kinesis import KinesisSource
 from lambda_provider.host import Host
 from lambda_provider.model.event_source_mapping import EventSourceMapping
+from lambda_provider.operations.mapping_kinds import KINESIS
 from lambda_provider.store.positions import Positions
 from lambda_runtime.clock import ManualClock
 from lambda_runtime.types import InvocationResult
@@ -24,18 +25,7 @@ from .fakes import Answer, World, mapping
 STREAM_ARN = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/stream"
 SUCCESS = InvocationResult(b"null", "$LATEST")
 FAILURE = InvocationResult(b'{"errorMessage": "no"}', "$LATEST", function_error="Unhandled", request_id="r1")
-DEFAULTS: dict[str, Any] = {
-    "batch_size": 100,
-    "batching_window_s": 0,
-    "parallelization_factor": 1,
-    "max_record_age_s": -1,
-    "max_retry_attempts": -1,
-    "bisect_on_error": False,
-    "tumbling_window_s": 0,
-    "response_types": (),
-    "on_failure": "",
-    "starting_position": "TRIM_HORIZON",
-}
+DEFAULTS: dict[str, Any] = {**KINESIS.defaults, "starting_position": "TRIM_HORIZON"}
 
 
 def answer(document: object) -> InvocationResult:
