@@ -29,16 +29,19 @@ class LoopThread:
 
     def __init__(self, name: str, factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
         self.loop = factory()
+        self._ends = False
+        self._order = threading.Lock()
+        """What is submitted is begun before the loop ends, or refused: nobody waits for what nobody will do."""
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine on the loop. Raises RuntimeError after `stop`."""
-        try:
-            return asyncio.run_coroutine_threadsafe(work, self.loop)
-        except RuntimeError:
-            work.close()
-            raise
+        with self._order:
+            if not self._ends:
+                return asyncio.run_coroutine_threadsafe(work, self.loop)
+        work.close()
+        raise RuntimeError("the loop has ended")
 
     def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         """Run a coroutine on the loop and wait for its result. Raises TimeoutError, and cancels it, after `timeout_s`."""
@@ -50,10 +53,11 @@ class LoopThread:
             raise
 
     def stop(self) -> None:
-        """End the loop as `asyncio.run` does, and wait for the thread. May be called twice, not on the loop itself."""
-        if not self._thread.is_alive():
-            return
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        """End the loop as `asyncio.run` does, and wait for the thread. May be called twice, also at once; not on the loop."""
+        with self._order:
+            if not self._ends:
+                self._ends = True
+                self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
 
     def _serve(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import queue
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -81,14 +82,14 @@ class Exchange:
             if message is None:
                 raise IncompleteResponse("the response broke off")
             self._complete = not message.get("more_body", False)
-            self._loop.call_soon_threadsafe(self._room.release)
+            self._tell(self._room.release)
             if body := message.get("body", b""):
                 yield body
 
     def close(self) -> None:
         """The server is done with the response; if that is not complete, the client is gone. Servers call it always."""
         if not self._running.done():
-            self._loop.call_soon_threadsafe(self._gone.set)
+            self._tell(self._gone.set)
 
     # In the server's thread
 
@@ -111,7 +112,11 @@ class Exchange:
             part = next(self._body, (b"", False))
         finally:
             # What goes wrong is the server's to handle; the application only hears that the client is gone.
-            self._loop.call_soon_threadsafe(_give, wanted, part)
+            self._tell(_give, wanted, part)
+
+    def _tell(self, call: Callable[..., None], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop has ended, and with it who would hear it.
+            self._loop.call_soon_threadsafe(call, *arguments)
 
     # On the loop
 

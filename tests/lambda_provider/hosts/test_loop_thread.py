@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import CancelledError
 
 import pytest
 
@@ -22,18 +23,36 @@ def test_work_runs_in_the_thread_and_its_result_comes_back() -> None:
 
 def test_what_takes_too_long_is_cancelled() -> None:
     thread = LoopThread("loop")
-    cancelled = threading.Event()
+    begun, cancelled = threading.Event(), threading.Event()
 
     async def long() -> None:
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
             cancelled.set()
 
-    with pytest.raises(TimeoutError):
-        thread.run(long(), 0.01)
-    assert cancelled.wait(10)
+    for timeout_s in (0.01, 1, 30):  # On a busy machine the time may be over before it has begun.
+        with pytest.raises(TimeoutError):
+            thread.run(long(), timeout_s)
+        if begun.is_set():
+            break
+    assert cancelled.wait(30)
     thread.stop()
+
+
+def test_what_is_submitted_while_the_loop_ends_is_done_or_refused() -> None:
+    for _ in range(50):
+        thread = LoopThread("loop")
+        stoppers = [threading.Thread(target=thread.stop) for _ in range(2)]
+        for stopper in stoppers:
+            stopper.start()
+        with pytest.raises((RuntimeError, CancelledError)):
+            while True:
+                assert thread.submit(here()).result(30) == "loop"
+        for stopper in stoppers:
+            stopper.join(30)
+        assert thread.loop.is_closed()
 
 
 def test_the_end_cancels_what_runs_and_closes_generators() -> None:

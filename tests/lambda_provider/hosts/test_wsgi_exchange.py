@@ -207,6 +207,22 @@ def test_a_server_does_not_wait_for_a_loop_that_ends(thread: LoopThread) -> None
     stopper.join(10)
 
 
+def test_what_was_answered_before_the_loop_ended_is_sent_whole(thread: LoopThread) -> None:
+    sent = threading.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await head(send)
+        for number in range(3):
+            await send({"type": "http.response.body", "body": b"x", "more_body": number < 2})
+        sent.set()
+
+    answer = Answer(thread, application, environ())
+    assert sent.wait(30)
+    thread.stop()
+    assert b"".join(answer.exchange) == b"xxx"
+    answer.exchange.close()
+
+
 @pytest.mark.parametrize(
     ("given", "raw_path"),
     [
