@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -481,3 +482,82 @@ def test_a_state_machine_of_a_stack_runs_its_function(stack: Stack, aws_client: 
     while (found := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
         assert time.monotonic() < deadline
     assert (found["status"], found.get("output")) == ("SUCCEEDED", "2")
+
+
+# --- resources that moto makes
+
+
+def test_what_has_no_name_gets_one_that_its_service_takes(stack: Stack) -> None:
+    resources: dict[str, Any] = {
+        "Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": f"{stack.name}-bus"}},
+        "Parameter": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "v"}},
+        "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"FifoQueue": True}},
+        "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"FifoTopic": True}},
+        "Images": {"Type": "AWS::ECR::Repository"},
+    }
+    assert stack.deploy(resources, {name: ref(name) for name in resources}) == "CREATE_COMPLETE"
+    names = stack.outputs()
+    assert names["Bus"] == f"{stack.name}-bus"
+    assert re.fullmatch(r"CFN-Parameter-[0-9A-Z]{12}", names["Parameter"])
+    queue = names["Queue"].rpartition("/")[2]
+    assert re.search(r"-[0-9A-Z]{12}\.fifo$", queue) and len(queue) <= 80
+    assert re.search(r"-Topic-[0-9A-Z]{12}\.fifo$", names["Topic"])
+    assert re.fullmatch(r"stack-.*-images-[0-9a-z]{12}", names["Images"])
+
+
+def test_a_resource_that_changes_keeps_its_name_and_what_belongs_to_it(
+    stack: Stack, aws_client: Callable[..., Any]
+) -> None:
+    def resources(change: str) -> dict[str, Any]:
+        tags = [{"Key": "state", "Value": change}]
+        return {
+            "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"Tags": tags}},
+            "Parameter": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": change}},
+            "Queue": {
+                "Type": "AWS::SQS::Queue",
+                "Properties": {"MessageRetentionPeriod": 60 + len(change), "VisibilityTimeout": len(change)},
+            },
+            "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": change}},
+            "Subscription": {
+                "Type": "AWS::SNS::Subscription",
+                "Properties": {"TopicArn": ref("Topic"), "Protocol": "sqs", "Endpoint": attribute("Arn", "Queue")},
+            },
+            "Rule": {
+                "Type": "AWS::Events::Rule",
+                "Properties": {"EventPattern": {"source": [change]}, "State": "ENABLED"},
+            },
+        }
+
+    outputs = {name: ref(name) for name in resources("")}
+    assert stack.deploy(resources("first"), outputs) == "CREATE_COMPLETE"
+    before = stack.outputs()
+    assert stack.deploy(resources("second time"), outputs) == "UPDATE_COMPLETE"
+    after = stack.outputs()
+    assert after == before
+    tags = aws_client("s3").get_bucket_tagging(Bucket=after["Bucket"])["TagSet"]
+    assert {"Key": "state", "Value": "second time"} in tags
+    assert aws_client("ssm").get_parameter(Name=after["Parameter"])["Parameter"]["Value"] == "second time"
+    queue = aws_client("sqs").get_queue_attributes(QueueUrl=after["Queue"], AttributeNames=["All"])["Attributes"]
+    assert (queue["MessageRetentionPeriod"], queue["VisibilityTimeout"]) == ("71", "11")
+    sns = aws_client("sns")
+    assert sns.get_topic_attributes(TopicArn=after["Topic"])["Attributes"]["DisplayName"] == "second time"
+    listed = sns.list_subscriptions_by_topic(TopicArn=after["Topic"])["Subscriptions"]
+    assert [each["SubscriptionArn"] for each in listed] == [after["Subscription"]]
+    pattern = aws_client("events").describe_rule(Name=after["Rule"])["EventPattern"]
+    assert json.loads(pattern) == {"source": ["second time"]}
+
+
+def test_a_change_of_a_bus_leaves_its_rules(stack: Stack, aws_client: Callable[..., Any]) -> None:
+    def resources(change: str) -> dict[str, Any]:
+        return {
+            "Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": stack.name, "Description": change}},
+            "Rule": {
+                "Type": "AWS::Events::Rule",
+                "Properties": {"EventBusName": ref("Bus"), "EventPattern": {"source": ["x"]}},
+            },
+        }
+
+    assert stack.deploy(resources("first")) == "CREATE_COMPLETE"
+    assert stack.deploy(resources("second")) == "UPDATE_COMPLETE"
+    events = aws_client("events")
+    assert len(events.list_rules(EventBusName=stack.name)["Rules"]) == 1

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lambda_provider.hosts import services
+from lambda_provider.hosts.services import moto_resources
 from lambda_provider.hosts.services.patches import replace
 from lambda_provider.hosts.services.resources import Resource, current
 from lambda_provider.hosts.services.stack_templates import read_templates, refuse_while_busy
@@ -30,6 +31,7 @@ def install() -> None:
     from moto.cloudformation import models, parsing, responses
 
     _teach_resources(parsing)
+    moto_resources.install(parsing)
     read_templates(models, responses)
     _run_operations(models, parsing)
     _name_change_sets(models, responses)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lambda_provider.hosts.services.link import link
+from lambda_provider.hosts.services.moto_resources import complete_queue
 from lambda_provider.hosts.services.resources import Place, Resource
 
 
@@ -155,7 +156,9 @@ class BucketPolicy(Resource):
 
 
 def complete(kind: str, resource: Any, properties: Mapping[str, Any], before: Mapping[str, Any], place: Place) -> None:
-    """What moto leaves out of resources that it makes itself: notifications of buckets."""
+    """What moto leaves out of resources that it makes itself: notifications of buckets, changes of queues."""
+    if kind == "AWS::SQS::Queue":
+        complete_queue(resource, properties, before, place)
     name = "NotificationConfiguration"
     if kind == "AWS::S3::Bucket" and properties.get(name) != before.get(name):
         link().client("s3", place.account_id, place.region).put_bucket_notification_configuration(

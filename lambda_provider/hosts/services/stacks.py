@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lambda_provider.hosts.services.graph import order
+from lambda_provider.hosts.services.moto_resources import physical_id
 from lambda_provider.hosts.services.other_resources import complete
 from lambda_provider.hosts.services.resources import Place, current
 from lambda_provider.hosts.services.steps import Operation, ResourceFailed, Step, reason_of
@@ -163,6 +164,7 @@ class Stack:
                     name, document, known, account_id=known._account_id, region_name=known._region_name
                 )
                 changed = changed if changed is not None else resource
+                physical_id(changed)
                 changed.cf_resource_type, changed.logical_resource_id = resource.cf_resource_type, name
                 complete(resource.cf_resource_type, changed, properties, resource.cf_properties, self.place(name, ""))
                 changed.cf_properties = properties
@@ -184,6 +186,7 @@ class Stack:
             properties = parsing.clean_json(copy.deepcopy(document.get("Properties") or {}), self._map)
         with self._step(name, document["Type"], "CREATE") as step:
             resource = make()
+            physical_id(resource)
             complete(document["Type"], resource, properties, {}, self.place(name, document["Type"]))
             resource.cf_properties = properties
             step.resource = resource

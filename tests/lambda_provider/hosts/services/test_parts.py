@@ -13,6 +13,7 @@ import pytest
 from lambda_provider.hosts.services import answers, authorizers, s3
 from lambda_provider.hosts.services.api_requests import call_of, function_of, match, specificity
 from lambda_provider.hosts.services.cfnresponse import helper_for
+from lambda_provider.hosts.services.moto_resources import name_of
 from lambda_provider.hosts.services.other_resources import notifications_of
 from lambda_provider.hosts.services.patches import MotoChanged, View, replace
 from lambda_provider.hosts.services.sns import event_of
@@ -189,3 +190,20 @@ def test_inline_code_gets_the_module_that_it_imports() -> None:
     assert list(helper_for("python3.12", "import cfnresponse\n")) == ["cfnresponse.py"]
     assert list(helper_for("nodejs20.x", "const r = require('cfn-response')")) == ["node_modules/cfn-response/index.js"]
     assert helper_for("python3.12", "import json") == {} == helper_for("nodejs20.x", "import cfnresponse")
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "expected"),
+    [
+        ("AWS::SQS::Queue", {}, f"{'s' * 67}-0123456789AB"),
+        ("AWS::SQS::Queue", {"FifoQueue": "true"}, f"{'s' * 62}-0123456789AB.fifo"),
+        ("AWS::IAM::Role", {}, f"{'s' * 51}-0123456789AB"),
+        ("AWS::SSM::Parameter", {}, "CFN-It-0123456789AB"),
+        ("AWS::ECR::Repository", {}, f"{'s' * 90}-it-0123456789ab"),
+        ("AWS::KMS::Key", {}, f"{'s' * 90}-It-0123456789AB"),
+    ],
+)
+def test_generated_names_are_cut_where_they_are_not_unique(
+    kind: str, properties: dict[str, Any], expected: str
+) -> None:
+    assert name_of(kind, f"{'s' * 90}-It-0123456789AB", "It", properties) == expected
