@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -47,7 +48,12 @@ class ArchiveStore:
         """How many copies are being made of the files: none is deleted meanwhile."""
         self._unwanted: set[str] = set()
         """What is to be deleted afterwards."""
+        self._still_until = 0.0
+        """No file is written before that moment of the monotonic clock."""
+        self._writing = 0
         self._mutex = threading.Lock()
+        self._moved = threading.Condition(self._mutex)
+        """A file was written, or files may be written again."""
 
     @contextmanager
     def hold(self, content: bytes, *, sync: bool = True) -> Iterator[CodeArchive]:
@@ -63,7 +69,8 @@ class ArchiveStore:
         try:
             if not archive.path.exists():
                 try:
-                    self._write(archive.path, content, sync=sync and self._scratch is None)
+                    with self._turn_to_write():
+                        self._write(archive.path, content, sync=sync and self._scratch is None)
                 except StateError as error:
                     raise refused(error) from error
             yield archive
@@ -109,9 +116,26 @@ class ArchiveStore:
         return [sha256 for sha256 in hashes if not self.get(sha256).path.exists()]
 
     def keep_all(self) -> None:
-        """Delete nothing until `keep_counted`: somebody is copying the directory."""
+        """Delete nothing until `keep_counted`: somebody is reading archives."""
         with self._mutex:
             self._copies += 1
+
+    def keep_still(self, longest_s: float) -> None:
+        """Let no file come, go or change its name until `go_on`, or for so long: somebody is copying the directory.
+
+        Waits for what is being written now.
+        """
+        with self._mutex:
+            self._copies += 1
+            self._still_until = time.monotonic() + longest_s
+            self._moved.wait_for(lambda: not self._writing, longest_s)
+
+    def go_on(self) -> None:
+        """The directory was copied."""
+        with self._mutex:
+            self._still_until = 0.0
+            self._moved.notify_all()
+        self.keep_counted()
 
     def keep_counted(self) -> None:
         """Delete again what nobody counts on, and what was not deleted meanwhile."""
@@ -151,6 +175,19 @@ class ArchiveStore:
     def _delete(self, sha256: str) -> None:
         with suppress(FileNotFoundError):
             self._path(sha256).unlink()
+
+    @contextmanager
+    def _turn_to_write(self) -> Iterator[None]:
+        with self._mutex:
+            while (left_s := self._still_until - time.monotonic()) > 0:
+                self._moved.wait(left_s)
+            self._writing += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._writing -= 1
+                self._moved.notify_all()
 
     def _write(self, path: Path, content: bytes, *, sync: bool) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import IO
 from lambda_provider.store.archives import ArchiveStore
 from lambda_provider.store.errors import NotEmpty, StateError
 from lambda_provider.store.event_log import EventLog, event_of
-from lambda_provider.store.journal import Journal, Rows
+from lambda_provider.store.journal import COPY_S, Journal, Rows
 from lambda_provider.store.positions import Positions
 from lambda_provider.store.store import Contents, Store
 from lambda_provider.store.transfer import StateFile, Summary, write_file
@@ -71,14 +71,18 @@ class State:
         """Let somebody copy the directory: until `thaw`, changes wait, so that what is copied belongs together."""
         if self._journal is not None:
             self.positions.flush()
-            self.archives.keep_all()
-            self._journal.freeze()
+            self.archives.keep_still(COPY_S)
+            try:
+                self._journal.freeze()
+            except StateError:
+                self.archives.go_on()
+                raise
 
     def thaw(self) -> None:
         """The copy is made."""
         if self._journal is not None:
             self._journal.thaw()
-            self.archives.keep_counted()
+            self.archives.go_on()
 
     def export(self, file: IO[bytes]) -> Summary:
         """Write everything into one file, as it is at one moment; work goes on. Blocking. Raises StateError."""
