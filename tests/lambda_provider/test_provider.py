@@ -155,7 +155,7 @@ def test_a_version_that_somebody_waits_for_is_next(runtime, tmp_path, by):
             waiting = runtime.submit(until_resumed(runtime))
         runtime.until(lambda: arns[25] not in second.transitions._line)
         runtime.release_preparations()
-        answer = waiting.result(10)
+        answer = waiting.result(30)
         assert arns[25] in runtime.begun[:9], "those eight that had begun, and then it"
         if by == "an invoke":
             assert answer["ExecutedVersion"] == "$LATEST"

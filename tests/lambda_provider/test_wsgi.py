@@ -110,4 +110,4 @@ def test_importing_an_application_starts_nothing(module: str) -> None:
         "assert callable(module.app) and callable(module.create_app)\n"
         "assert not {'botocore', 'uvicorn', 'lambda_provider.provider'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

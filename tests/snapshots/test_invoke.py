@@ -194,7 +194,7 @@ def test_an_update_leaves_a_running_invoke_alone(aws, snapshot, create):
     updated(aws, name)
     after = payload(aws.lambda_.invoke(FunctionName=name, Payload=b'{"request_prefix": "2-after"}'))
     assert after["function_variant"] == "variant-2"
-    running.join(30)
+    running.join(60)
     snapshot.match("invoke_response_before", answers[0])
 
 

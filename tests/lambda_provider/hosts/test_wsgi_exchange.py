@@ -163,7 +163,7 @@ def test_a_client_that_leaves_is_told_to_the_application(thread: LoopThread) -> 
     answer = Answer(thread, application, environ())
     assert next(iter(answer.exchange)) == b"x"
     answer.exchange.close()
-    assert left.wait(10)
+    assert left.wait(30)
 
 
 def test_an_answer_that_is_not_complete_breaks_off(thread: LoopThread) -> None:
@@ -200,11 +200,11 @@ def test_a_server_does_not_wait_for_a_loop_that_ends(thread: LoopThread) -> None
         begun.set()
         await asyncio.Event().wait()
 
-    stopper = threading.Thread(target=lambda: begun.wait(10) and thread.stop())
+    stopper = threading.Thread(target=lambda: begun.wait(30) and thread.stop())
     stopper.start()
     with pytest.raises(IncompleteResponse):
         Answer(thread, application, environ())
-    stopper.join(10)
+    stopper.join(30)
 
 
 def test_what_was_answered_before_the_loop_ended_is_sent_whole(thread: LoopThread) -> None:

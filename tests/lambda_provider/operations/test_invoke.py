@@ -126,7 +126,7 @@ def test_an_invoke_waits_for_a_function_that_is_being_prepared(provider, runtime
     runtime.run(asyncio.sleep(0))
     assert not waiting.done()
     runtime.release_preparations()
-    assert waiting.result(10)["Payload"] == b"1"
+    assert waiting.result(30)["Payload"] == b"1"
     assert configuration(provider)["State"] == "Active"
 
 
@@ -144,7 +144,7 @@ def test_invokes_that_wait_end_when_the_provider_stops(provider, runtime):
     runtime.run(asyncio.sleep(0))
     provider.stop()
     with pytest.raises(ServiceException):
-        waiting.result(10)
+        waiting.result(30)
 
 
 def test_invokes_that_wait_end_when_the_function_is_deleted(provider, runtime):
@@ -155,7 +155,7 @@ def test_invokes_that_wait_end_when_the_function_is_deleted(provider, runtime):
     provider.delete_function(context(), {"FunctionName": "f"})
     runtime.release_preparations()
     with pytest.raises(ResourceNotFoundException):
-        waiting.result(10)
+        waiting.result(30)
     assert runtime.deployed == {}
 
 

@@ -45,7 +45,7 @@ def test_a_process_that_is_killed_loses_nothing_and_holds_nothing(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline() == b"written\n"
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(30)
     process.stdout.close()
     journal = Journal(tmp_path)
     assert journal.load().records == [(Key("alias", "a", "r", "n"), "1")]
@@ -98,7 +98,7 @@ def test_changes_wait_while_the_directory_is_copied(tmp_path, monkeypatch):
         shutil.copytree(tmp_path / "state", tmp_path / "copy")
         assert not waiting.done()
         journal.thaw()
-        waiting.result(10)
+        waiting.result(30)
     assert Journal(tmp_path / "copy").load().records == [(ONE, "1")]
     assert journal.load().records == [(ONE, "1"), (TWO, "2")]
     journal.close()

@@ -84,12 +84,12 @@ def test_what_comes_during_a_transaction_goes_together_into_the_next(positions: 
     def slow(puts: list[object], deletes: list[object]) -> None:
         batches.append(len(puts))
         begun.set()
-        assert gate.wait(10)
+        assert gate.wait(30)
         write(puts, deletes)  # type: ignore[arg-type]
 
     journal.write_positions = slow  # type: ignore[assignment,method-assign]
     positions.put("m-1", "first", 0)
-    assert begun.wait(10)
+    assert begun.wait(30)
     for number in range(100):
         positions.put("m-1", f"shard-{number % 10}", number)
     gate.set()

@@ -32,7 +32,7 @@ def test_who_waits_for_a_line_gets_it_when_it_comes() -> None:
     book.add(GROUP, events("before"))
     timer = threading.Timer(0.02, book.add, (GROUP, events("x", "ready at last\n")))
     timer.start()
-    assert book.wait_for(GROUP, lambda line: "ready" in line, 10) == "ready at last"
+    assert book.wait_for(GROUP, lambda line: "ready" in line, 30) == "ready at last"
     assert book.wait_for(GROUP, lambda line: "before" in line, 0) == "before"
     timer.join()
 
@@ -51,5 +51,5 @@ def test_the_oldest_lines_of_a_group_go_when_there_are_too_many(monkeypatch: pyt
     assert book.messages(GROUP) == ["b", "c", "d"]
     timer = threading.Timer(0.02, book.add, (GROUP, events("e")))
     timer.start()
-    assert book.wait_for(GROUP, lambda line: line == "e", 10) == "e"
+    assert book.wait_for(GROUP, lambda line: line == "e", 30) == "e"
     timer.join()
