@@ -19,8 +19,8 @@ TAIL_BYTES = 4096
 
 _FRAME_MAGIC = b"\xa5\x5a"
 _FRAME_HEADER_BYTES = 16
-_MAX_MESSAGE_BYTES = 256 * 1024
-"""CloudWatch Logs takes no longer event; Lambda splits longer messages."""
+_MAX_MESSAGE_BYTES = 256 * 1024 - 26
+"""CloudWatch Logs takes no longer event, and counts 26 bytes for each; Lambda splits longer messages."""
 
 
 def new_log_stream(version: FunctionVersion, moment: float, digits: str) -> str:
@@ -90,8 +90,8 @@ class OutputParser:
                 end = newline + 1
             elif frame >= 0:
                 end = frame
-            elif len(data) - position >= _MAX_MESSAGE_BYTES:
-                end = position + _MAX_MESSAGE_BYTES
+            elif len(data) - position > _MAX_MESSAGE_BYTES:
+                end = _end_of_piece(data, position)
             else:
                 break
             _append(entries, now_ms, data[position:end])
@@ -109,8 +109,22 @@ class OutputParser:
 
 
 def _append(entries: list[LogEntry], moment_ms: int, message: bytes) -> None:
-    for start in range(0, len(message), _MAX_MESSAGE_BYTES):
-        entries.append((moment_ms, message[start : start + _MAX_MESSAGE_BYTES].decode("utf-8", "replace")))
+    start = 0
+    while len(message) - start > _MAX_MESSAGE_BYTES:
+        end = _end_of_piece(message, start)
+        entries.append((moment_ms, message[start:end].decode("utf-8", "replace")))
+        start = end
+    if start < len(message):
+        entries.append((moment_ms, message[start:].decode("utf-8", "replace")))
+
+
+def _end_of_piece(message: bytes, start: int) -> int:
+    """Where the piece ends that begins at `start` of what is longer than one: before a character, not within it."""
+    end = start + _MAX_MESSAGE_BYTES
+    for boundary in range(end, end - 4, -1):
+        if message[boundary] & 0xC0 != 0x80:
+            return boundary
+    return end  # Not UTF-8.
 
 
 class EnvironmentLog:

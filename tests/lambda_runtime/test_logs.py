@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,33 @@ def test_how_the_pipe_is_cut_into_reads_makes_no_difference(parts: list[str | by
 
 def test_what_is_not_utf_8_is_replaced() -> None:
     assert OutputParser().feed(b"\xff\n", 1) == [(1, "\ufffd\n")]
+
+
+@pytest.mark.parametrize("character", ["x", "é", "€", "💥"])
+@pytest.mark.parametrize("how", ["line", "frame", "without newline", "in reads"])
+def test_a_long_message_is_cut_between_characters_into_what_cloudwatch_takes(character: str, how: str) -> None:
+    """AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html: 256 KB an event, 26 bytes for each among them."""
+    text = "a" + character * (600_000 // len(character.encode()))
+    parser = OutputParser()
+    if how == "frame":
+        entries = parser.feed(frame(text.encode()), 1)
+    elif how == "in reads":
+        data = text.encode() + b"\n"
+        entries = [
+            entry for start in range(0, len(data), 65_536) for entry in parser.feed(data[start : start + 65_536], 1)
+        ]
+    else:
+        entries = parser.feed(text.encode() + (b"\n" if how == "line" else b""), 1)
+    messages = [message for _, message in entries + parser.flush(1)]
+    assert "".join(messages).rstrip("\n") == text
+    sizes = [len(message.encode()) for message in messages]
+    assert len(sizes) == 3
+    assert all(256 * 1024 - 26 - 3 <= size <= 256 * 1024 - 26 for size in sizes[:-1])
+
+
+def test_what_is_long_and_not_utf_8_is_cut_all_the_same() -> None:
+    entries = OutputParser().feed(b"\x80" * 600_000 + b"\n", 1)
+    assert "".join(message for _, message in entries) == "\ufffd" * 600_000 + "\n"
 
 
 def test_stream_name_has_date_and_version() -> None:
