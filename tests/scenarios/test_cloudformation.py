@@ -561,3 +561,98 @@ def test_a_change_of_a_bus_leaves_its_rules(stack: Stack, aws_client: Callable[.
     assert stack.deploy(resources("second")) == "UPDATE_COMPLETE"
     events = aws_client("events")
     assert len(events.list_rules(EventBusName=stack.name)["Rules"]) == 1
+
+
+def test_what_applications_have_beside_functions(stack: Stack, aws_client: Callable[..., Any]) -> None:
+    def resources(length: int, description: str) -> dict[str, Any]:
+        made_up = {"PasswordLength": length, "SecretStringTemplate": '{"user": "a"}', "GenerateStringKey": "password"}
+        return {
+            "Secret": {"Type": "AWS::SecretsManager::Secret", "Properties": {"GenerateSecretString": made_up}},
+            "Alarm": {
+                "Type": "AWS::CloudWatch::Alarm",
+                "Properties": {
+                    "MetricName": "Errors",
+                    "Namespace": "AWS/Lambda",
+                    "Statistic": "Sum",
+                    "Period": "60",
+                    "EvaluationPeriods": 1,
+                    "Threshold": 1,
+                    "ComparisonOperator": "GreaterThanThreshold",
+                    "AlarmDescription": description,
+                },
+            },
+            "Fn": function(
+                "def handler(event, context):\n    event['response']['autoConfirmUser'] = True\n    return event"
+            ),
+            "Pool": {
+                "Type": "AWS::Cognito::UserPool",
+                "Properties": {
+                    "AutoVerifiedAttributes": ["email"],
+                    "LambdaConfig": {"PreSignUp": attribute("Arn", "Fn")},
+                    "Policies": {"PasswordPolicy": {"MinimumLength": str(length)}},
+                },
+            },
+            "Client": {
+                "Type": "AWS::Cognito::UserPoolClient",
+                "Properties": {"UserPoolId": ref("Pool"), "GenerateSecret": False, "ClientName": description},
+            },
+            "Group": {
+                "Type": "AWS::Cognito::UserPoolGroup",
+                "Properties": {"UserPoolId": ref("Pool"), "GroupName": "admins", "Description": description},
+            },
+            "Table": {
+                "Type": "AWS::DynamoDB::GlobalTable",
+                "Properties": {
+                    "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+                    "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+                    "BillingMode": "PAY_PER_REQUEST",
+                    "StreamSpecification": {"StreamViewType": "NEW_IMAGE"},
+                    "Replicas": [{"Region": "us-east-1"}],
+                },
+            },
+            "Mapping": {
+                "Type": "AWS::Lambda::EventSourceMapping",
+                "Properties": {
+                    "FunctionName": ref("Fn"),
+                    "EventSourceArn": attribute("StreamArn", "Table"),
+                    "StartingPosition": "LATEST",
+                },
+            },
+            "Group2": {"Type": "AWS::Scheduler::ScheduleGroup"},
+            "Key": {"Type": "AWS::ApiGateway::ApiKey", "Properties": {"Enabled": True}},
+            "Plan": {"Type": "AWS::ApiGateway::UsagePlan", "Properties": {"Throttle": {"RateLimit": 5}}},
+            "PlanKey": {
+                "Type": "AWS::ApiGateway::UsagePlanKey",
+                "Properties": {"KeyId": ref("Key"), "KeyType": "API_KEY", "UsagePlanId": ref("Plan")},
+            },
+        }
+
+    outputs = {name: ref(name) for name in resources(20, "")} | {"Provider": attribute("ProviderURL", "Pool")}
+    assert stack.deploy(resources(20, "first"), outputs) == "CREATE_COMPLETE"
+    before = stack.outputs()
+    events = stack.cloudformation.describe_stack_events(StackName=stack.name)["StackEvents"]
+    assert not [event for event in events if "not supported" in event.get("ResourceStatusReason", "")]
+    secrets = aws_client("secretsmanager")
+    value = json.loads(secrets.get_secret_value(SecretId=before["Secret"])["SecretString"])
+    assert (value["user"], len(value["password"])) == ("a", 20)
+    cognito = aws_client("cognito-idp")
+    signed = cognito.sign_up(ClientId=before["Client"], Username="u", Password="Passw0rd!-and-more-of-it")
+    assert signed["UserConfirmed"]
+    assert before["Provider"].endswith(before["Pool"])
+
+    assert stack.deploy(resources(21, "second"), outputs) == "UPDATE_COMPLETE"
+    assert stack.outputs() == before
+    value = json.loads(secrets.get_secret_value(SecretId=before["Secret"])["SecretString"])
+    assert len(value["password"]) == 21
+    (alarm,) = aws_client("cloudwatch").describe_alarms(AlarmNames=[before["Alarm"]])["MetricAlarms"]
+    assert alarm["AlarmDescription"] == "second"
+    pool = cognito.describe_user_pool(UserPoolId=before["Pool"])["UserPool"]
+    assert pool["Policies"]["PasswordPolicy"]["MinimumLength"] == 21 and pool["LambdaConfig"]["PreSignUp"]
+    group = cognito.get_group(GroupName="admins", UserPoolId=before["Pool"])["Group"]
+    assert group["Description"] == "second"
+
+    stack.delete()
+    assert before["Pool"] not in [each["Id"] for each in cognito.list_user_pools(MaxResults=60)["UserPools"]]
+    assert before["Table"] not in aws_client("dynamodb").list_tables()["TableNames"]
+    with pytest.raises(ClientError, match="can't find the specified secret"):
+        secrets.describe_secret(SecretId=before["Secret"])

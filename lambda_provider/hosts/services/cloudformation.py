@@ -74,6 +74,7 @@ class Unsupported(Nothing):
 
 def _teach_resources(parsing: Any) -> None:
     from lambda_provider.hosts.services import (
+        application_resources,
         custom_resources,
         http_resources,
         lambda_resources,
@@ -87,6 +88,7 @@ def _teach_resources(parsing: Any) -> None:
         *lambda_resources.RESOURCES,
         *lambda_settings.RESOURCES,
         *other_resources.RESOURCES,
+        *application_resources.RESOURCES,
         *rest_resources.RESOURCES,
         *http_resources.RESOURCES,
     )
