@@ -17,7 +17,8 @@ LogSink = Callable[[FunctionVersion, str, Sequence[LogEntry]], None]
 
 TAIL_BYTES = 4096
 
-_FRAME_MAGIC = b"\xa5\x5a"
+_FRAME_MAGIC = b"\xa5\x5a\x00"
+"""Types have a third byte of 0 (the fourth tells level and format), and so are no text: "日Z" in UTF-8 has the first two."""
 _FRAME_HEADER_BYTES = 16
 _MAX_MESSAGE_BYTES = 256 * 1024 - 26
 """CloudWatch Logs takes no longer event, and counts 26 bytes for each; Lambda splits longer messages."""
@@ -58,7 +59,7 @@ class OutputParser:
     """Splits the bytes of an output pipe into messages: one a line, or one a telemetry frame.
 
     A runtime client that knows `_LAMBDA_TELEMETRY_LOG_FD` writes frames (type, length, timestamp in µs, message; 4, 4 and 8
-    bytes big-endian, type `a55a….`), so that a message of many lines stays one event; everything else in the pipe is text.
+    bytes big-endian, type `a55a00..`), so that a message of many lines stays one event; everything else in the pipe is text.
     Both share one pipe, so their order is kept: a line has no moment of its own, and gets that of now, or of the frame behind it.
     """
 

@@ -33,6 +33,12 @@ def test_text_without_newline_before_a_frame_is_its_own_event() -> None:
     assert OutputParser().feed(b"half" + frame(b"x"), 7) == [(7, "half"), (5000, "x")]
 
 
+@pytest.mark.parametrize("text", ["今日Zoom", "åZ", "¥Zen"])
+def test_text_that_has_the_first_bytes_of_a_frame_is_text(text: str) -> None:
+    data = f"{text}\nnext {text}".encode() + frame(text.encode()) + b"last\n"
+    assert OutputParser().feed(data, 7) == [(7, f"{text}\n"), (7, f"next {text}"), (5000, text), (7, "last\n")]
+
+
 @given(st.lists(st.one_of(st.text(max_size=20), st.binary(max_size=20)), max_size=8), st.data())
 def test_how_the_pipe_is_cut_into_reads_makes_no_difference(parts: list[str | bytes], data: st.DataObject) -> None:
     stream = b"".join(frame(part) if isinstance(part, bytes) else part.encode() + b"\n" for part in parts)
