@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.scenarios import listening_extension, machine, other_engines
+from tests.scenarios.http import health
 from tests.scenarios.other_engines import OtherEngine
 
 pytestmark = pytest.mark.docker
@@ -137,13 +138,13 @@ def test_memory_is_bounded_and_measured(functions):
     assert functions.result("memory", 1) == 1
 
 
-def test_a_container_that_is_killed_fails_its_invoke_at_once(functions, engine):
+def test_a_container_that_is_killed_fails_its_invoke_at_once(running, functions, engine):
     functions.create("killed", HANDLER, Timeout=60)
     functions.result("killed")
     label = "lambda-provider.function=arn:aws:lambda:us-east-1:000000000000:function:killed:$LATEST"
     with concurrent.futures.ThreadPoolExecutor() as pool:
         invoke = pool.submit(functions.invoke, "killed", {"sleep": 50})
-        time.sleep(0.3)  # The invoke is on its way; sooner or later the container dies with it, or before it.
+        machine.eventually(lambda: health(running.port)["in_use"]["on_demand"] == 1, "the container has the invoke")
         (container,) = engine.containers.list(filters={"label": label})
         container.kill()
         began = time.monotonic()
