@@ -34,7 +34,7 @@ from lambda_runtime.types import CodeArchive, FunctionVersion, Invocation
 
 SWITCH, LINK = "lpswarm0", "lpswarm"
 GATEWAY = "10.213.77.1"
-_READY_S = 30
+_PATIENCE_S = 60
 
 
 def why_not() -> str:
@@ -83,7 +83,7 @@ class EngineOnItsOwn:
 
     def wait(self) -> None:
         """Until it answers."""
-        until = time.monotonic() + _READY_S
+        until = time.monotonic() + _PATIENCE_S
         while True:
             try:
                 self.client.ping()
@@ -162,7 +162,7 @@ class TwoEngines:
 
     def wait_until_ready(self) -> None:
         """Until both take tasks."""
-        until = time.monotonic() + _READY_S
+        until = time.monotonic() + _PATIENCE_S
         while any(node["Status"]["State"] != "ready" for node in self.manager.client.nodes()):
             assert time.monotonic() < until, "a node does not come back"
             time.sleep(0.1)
@@ -235,6 +235,33 @@ def engines(images: list[str]) -> Iterator[TwoEngines]:
         made.down()
 
 
+class Meeting:
+    """A place on this machine where invocations wait until so many are there at the same time."""
+
+    def __init__(self, guests: int) -> None:
+        self._missing = guests
+        self._complete = asyncio.Event()
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> list[Any]:
+        """Where it is, as the event of WAITS."""
+        self._server = await asyncio.start_server(self._welcome, GATEWAY)
+        return list(self._server.sockets[0].getsockname())
+
+    async def __aexit__(self, *error: object) -> None:
+        assert self._server is not None
+        self._server.close()
+
+    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._missing -= 1
+        if self._missing == 0:
+            self._complete.set()
+        try:
+            await self._complete.wait()
+        finally:
+            writer.close()
+
+
 @dataclass
 class Functions:
     """A data plane on the cluster, functions made from source text, and what they log."""
@@ -275,9 +302,13 @@ class Functions:
 
     async def until_logged(self, text: str) -> None:
         """Until a line of the log has it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_PATIENCE_S):
             while not any(text in line for line in self.log):
                 await asyncio.sleep(0.05)
+
+    def meeting(self, guests: int) -> Meeting:
+        """A place where so many invocations meet."""
+        return Meeting(guests)
 
     def services(self) -> list[dict[str, Any]]:
         """All that the cluster has."""

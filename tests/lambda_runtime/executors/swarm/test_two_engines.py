@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.docker
 
+PATIENCE_S = 60
+
 WAITS = """
-import socket, time, os
+import socket, os
 def handler(event, context):
-    time.sleep(event or 0)
+    if event:
+        with socket.create_connection(event) as there:
+            there.recv(1)
     return [socket.gethostbyname(socket.gethostname()), os.stat("/etc/hostname").st_ino]
 """
 
 
 async def assert_nothing_is_left(engines: TwoEngines) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while engines.containers() or engines.volumes():  # Engines remove them a moment after the task.
             await asyncio.sleep(0.05)
     assert engines.manager.client.services() == []
@@ -40,6 +44,16 @@ def places(functions: Functions) -> dict[str, set[str]]:
     return found
 
 
+async def placed(functions: Functions, count: int, *, without: str = "") -> dict[str, set[str]]:
+    """The environments on all nodes but one, once they are so many: nodes tell of them a moment after these began."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            found = {node: those for node, those in places(functions).items() if node != without}
+            if sum(map(len, found.values())) == count:
+                return found
+            await asyncio.sleep(0.05)
+
+
 async def test_environments_are_placed_on_both_nodes_reused_and_leave_nothing(functions: Functions) -> None:
     engines = functions.engines
     arn = await functions.deploy(WAITS, layers=(functions.archive({"python/a.txt": "a"}),))
@@ -48,9 +62,10 @@ async def test_environments_are_placed_on_both_nodes_reused_and_leave_nothing(fu
         for engine in engines.engines
     ]
     assert brought == [["code", "layers"], ["code", "layers"]]
-    await asyncio.gather(*(functions.invoke(arn, 3) for _ in range(4)))
-    before = places(functions)
-    assert set(before) == set(engines.ids()) and sum(map(len, before.values())) == 4
+    async with functions.meeting(4) as place:
+        await asyncio.gather(*(functions.invoke(arn, place) for _ in range(4)))
+    before = await placed(functions, 4)
+    assert set(before) == set(engines.ids())
     for _ in range(20):
         await functions.invoke(arn)
     assert places(functions) == before
@@ -167,7 +182,7 @@ async def test_an_image_that_one_node_has_runs_there(engines: TwoEngines, functi
         )
         assert await asyncio.gather(*(functions.invoke(arn) for _ in range(3))) == ["from the image"] * 3
         manager = next(node for node, engine in engines.ids().items() if engine is engines.manager)
-        assert set(places(functions)) == {manager}
+        assert set(await placed(functions, functions.service.environment_count())) == {manager}
     finally:
         await functions.service.stop()
         client.remove_image("only-here:1", force=True)
@@ -217,7 +232,7 @@ async def test_what_a_killed_gateway_left_goes_at_the_next_start(engines: TwoEng
     await gateway.wait()
     await functions.executor.stop()
     await functions.executor.start()  # Another gateway's.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while functions.services():
             await asyncio.sleep(0.1)
     await assert_nothing_is_left(engines)
@@ -260,19 +275,19 @@ async def test_a_gateway_in_the_overlay_network_is_reached_over_it(engines: TwoE
 async def test_a_lost_node_takes_its_environments_and_others_are_started_elsewhere(functions: Functions) -> None:
     engines = functions.engines
     arn = await functions.deploy(WAITS)
-    await asyncio.gather(*(functions.invoke(arn, 1) for _ in range(2)))
+    async with functions.meeting(2) as place:
+        await asyncio.gather(*(functions.invoke(arn, place) for _ in range(2)))
     by_id = engines.ids()
     worker = next(node for node, engine in by_id.items() if engine is engines.worker)
-    assert len(places(functions)[worker]) == 1
+    assert len((await placed(functions, 2))[worker]) == 1
     engines.worker.kill()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while functions.service.environment_count() != 1:
                 await asyncio.sleep(0.1)
-        await asyncio.gather(*(functions.invoke(arn, 1) for _ in range(2)))
-        assert {node: len(found) for node, found in places(functions).items() if node != worker} == {
-            node: 2 for node in by_id if node != worker
-        }
+        async with functions.meeting(2) as place:
+            await asyncio.gather(*(functions.invoke(arn, place) for _ in range(2)))
+        assert set(await placed(functions, 2, without=worker)) == set(by_id) - {worker}
     finally:
         engines.worker.come_back()
         await asyncio.to_thread(engines.wait_until_ready)
