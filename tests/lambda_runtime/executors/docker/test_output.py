@@ -28,7 +28,7 @@ async def test_a_line_that_comes_in_pieces_is_handed_over_in_one(ends: tuple[soc
     output = AttachedOutput(here, got.append)
     there.sendall(b"".join(map(frame, (b"one\nse", b"en ", b"7", b"\nlast"))))
     there.close()
-    await asyncio.wait_for(output.ended, 5)
+    await asyncio.wait_for(output.ended, 30)
     assert b"".join(got) == b"one\nseen 7\nlast"
     assert b"seen 7\n" in got
 
@@ -38,7 +38,7 @@ async def test_what_has_no_end_is_handed_over_when_nothing_follows(ends: tuple[s
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
     output = AttachedOutput(here, arrived.put_nowait)
     there.sendall(frame(b"prompt> "))
-    assert await asyncio.wait_for(arrived.get(), 5) == b"prompt> "
+    assert await asyncio.wait_for(arrived.get(), 30) == b"prompt> "
     assert not output.ended.done()
     there.close()
-    await asyncio.wait_for(output.ended, 5)
+    await asyncio.wait_for(output.ended, 30)

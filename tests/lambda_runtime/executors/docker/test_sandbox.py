@@ -27,7 +27,7 @@ class Started:
         self.ends += 1
 
     async def exit(self) -> ExitStatus:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.sandbox.exited
 
 
@@ -113,7 +113,7 @@ async def test_the_kernel_bounds_memory_where_the_processes_turn_out_to_be_hidde
     engine: Any, started: Started
 ) -> None:
     await started.sandbox.start()
-    assert await asyncio.to_thread(engine.client.updated.wait, 5)
+    assert await asyncio.to_thread(engine.client.updated.wait, 30)
     assert ("update", {"mem_limit": 512 << 20, "memswap_limit": 512 << 20}) in engine.client.calls
     engine.tell("die", {"exitCode": "0"})
     await started.exit()
