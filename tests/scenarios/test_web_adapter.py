@@ -6,12 +6,12 @@ It registers as an extension, is itself the runtime, and the function's `run.sh`
 from __future__ import annotations
 
 import json
-import socket
 
 import pytest
 
 from . import machine
 from .compiled import rust_program
+from .rendezvous import Rendezvous
 from .urls import call, give_url, opened
 
 pytestmark = pytest.mark.scenario
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.scenario
 WRAPPER = '#!/bin/bash\nexec -- "${LAMBDA_TASK_ROOT}/${_HANDLER}"\n'
 """As in the adapter's own layer."""
 SERVER = """
-import http.server, json, os, sys, threading, time
+import http.server, json, os, socket, sys
 class Server(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
-        if self.path == "/stream":
+        if self.path.startswith("/stream"):
             self.send_response(200)
             self.send_header("content-type", "text/plain")
             self.send_header("transfer-encoding", "chunked")
@@ -31,7 +31,8 @@ class Server(http.server.BaseHTTPRequestHandler):
             for number in range(3):
                 self.wfile.write(b"8\\r\\nchunk %d\\n\\r\\n" % number)
                 self.wfile.flush()
-                time.sleep(0.3)
+                with socket.create_connection(("127.0.0.1", int(self.path.rpartition("=")[2]))) as there:
+                    there.recv(1)
             self.wfile.write(b"0\\r\\n\\r\\n")
             return
         if self.path == "/exit":
@@ -75,9 +76,7 @@ def serving(deploy, layer):
     """`serving(VARIABLE=…)` deploys the web server behind the adapter."""
 
     def create(**variables: str) -> str:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = str(listener.getsockname()[1])
-        variables = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap", "PORT": port, **variables}
+        variables = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/bootstrap", "PORT": str(machine.free_port()), **variables}
         return deploy(
             {"server.py": SERVER, "run.sh": RUN},
             handler="run.sh",
@@ -121,12 +120,12 @@ def test_an_event_that_is_no_request_is_passed_on(serving, invoke):
 def test_what_the_server_streams_arrives_piece_by_piece(serving, aws_client, gateway):
     name = serving(AWS_LWA_INVOKE_MODE="response_stream")
     url = give_url(aws_client("lambda"), name, InvokeMode="RESPONSE_STREAM")
-    with opened(gateway, f"{url}stream") as response:
-        pieces = []
-        while piece := response.read1(65536):
-            pieces.append(piece)
-    assert b"".join(pieces) == b"chunk 0\nchunk 1\nchunk 2\n"
-    assert len(pieces) == 3, pieces
+    with Rendezvous() as place, opened(gateway, f"{url}stream?port={place.port}") as response:
+        for number in range(3):
+            assert response.read1(65536) == b"chunk %d\n" % number
+            place.await_guests(1)
+            place.let_go()
+        assert response.read() == b""
 
 
 def test_a_server_that_ends_fails_its_invocation_and_a_new_one_takes_its_place(serving, aws_client, gateway):
