@@ -91,13 +91,21 @@ def _targets(pid: int) -> Iterator[str]:
 
 
 def mounts() -> set[str]:
-    """What is mounted, as this process sees it."""
-    return set(Path("/proc/self/mountinfo").read_text().splitlines())
+    """What is mounted, as this process sees it.
+
+    But for what engines mount: anybody's containers come and go, and one that stays is seen by its processes.
+    """
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return {line for line in lines if not _OF_ENGINES.search(line.split()[4])}
+
+
+_OF_ENGINES = re.compile(r"/docker/|/containers/|/overlay2?/|/netns/")
+"""Where they mount."""
 
 
 def nothing_more_is_mounted(before: set[str]) -> None:
-    """Return when all that was mounted since `before` is gone. Mounts of containers that end are nobody's business."""
-    eventually(lambda: not mounts() - before, "what was mounted is gone")
+    """Return when all that was mounted since `before` is gone."""
+    eventually(lambda: not mounts() - before, lambda: f"what was mounted is gone: {mounts() - before}")
 
 
 def files(directory: Path) -> set[str]:
@@ -127,11 +135,11 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
-def eventually(condition: Callable[[], object], what: str) -> None:
+def eventually(condition: Callable[[], object], what: str | Callable[[], str]) -> None:
     """Return when the condition is true; fails when that takes too long."""
     until = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < until, f"{what}: not after {PATIENCE_S} s"
+        assert time.monotonic() < until, f"{what if isinstance(what, str) else what()}: not after {PATIENCE_S} s"
         time.sleep(0.02)
 
 
