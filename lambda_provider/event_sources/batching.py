@@ -12,6 +12,9 @@ PAYLOAD_LIMIT_BYTES = 6 * 1024 * 1024
 """What an event may have, from every source (lambda/latest/dg/invocation-eventsourcemapping.html, "Batching behavior")."""
 
 
+_OVERHEAD_BYTES = len('{"Records":[]}')
+
+
 class Batch(Generic[T]):
     """Records in the order in which they came, each with the JSON that the function gets of it.
 
@@ -20,7 +23,7 @@ class Batch(Generic[T]):
     limit is the payload's, not the record's.
     """
 
-    def __init__(self, size: int, limit_bytes: int = PAYLOAD_LIMIT_BYTES, overhead_bytes: int = len('{"Records":[]}')):
+    def __init__(self, size: int, limit_bytes: int = PAYLOAD_LIMIT_BYTES, overhead_bytes: int = _OVERHEAD_BYTES):
         self.records: list[T] = []
         self.texts: list[bytes] = []
         self._size = size
@@ -56,12 +59,17 @@ class Batch(Generic[T]):
         return b'{"Records":[' + b",".join(self.texts) + b"]}"
 
 
-def batches(records: Iterable[tuple[T, bytes]], size: int, limit_bytes: int = PAYLOAD_LIMIT_BYTES) -> list[Batch[T]]:
+def batches(
+    records: Iterable[tuple[T, bytes]],
+    size: int,
+    limit_bytes: int = PAYLOAD_LIMIT_BYTES,
+    overhead_bytes: int = _OVERHEAD_BYTES,
+) -> list[Batch[T]]:
     """Records with their JSON in as few batches as their order allows."""
     result: list[Batch[T]] = []
     for record, text in records:
         if not result or not result[-1].offer(record, text):
-            result.append(Batch(size, limit_bytes))
+            result.append(Batch(size, limit_bytes, overhead_bytes))
             result[-1].offer(record, text)
     return result
 

@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/lambda/latest/dg/with-kafka-esm.html and the pages under it. The mapping is one member of its consumer
 group; each partition that it has been given is a worker with one batch in flight, so that a batch that fails holds up nothing
 but its partition. Positions are the group's, in the cluster; they move when a batch is processed or given up.
+With ConsumptionMode Queue all of that is different: see `kafka_queue`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 from lambda_provider.event_sources import counts
 from lambda_provider.event_sources.extras import library
@@ -18,11 +20,13 @@ from lambda_provider.event_sources.kafka_client import KafkaClient, NotCommitted
 from lambda_provider.event_sources.kafka_cluster import CONNECTION_PROBLEM, Cluster, cluster_of
 from lambda_provider.event_sources.kafka_confluent import ConfluentClient
 from lambda_provider.event_sources.kafka_decoding import Decoded, Decoder, schemas_of
-from lambda_provider.event_sources.kafka_failures import TOPIC, GivenUp, messages, parcel
+from lambda_provider.event_sources.kafka_failures import TOPIC, GivenUp, messages, parcel, without_invoke
 from lambda_provider.event_sources.kafka_log import KafkaLog
 from lambda_provider.event_sources.kafka_partition import PartitionWorker
+from lambda_provider.event_sources.kafka_queue import POLLERS, KafkaQueue, MakeMember, unless
 from lambda_provider.event_sources.kafka_records import EventWriter, Partition, Record, matched, record_text
-from lambda_provider.event_sources.kafka_schemas import INVALID, RegistryProblem
+from lambda_provider.event_sources.kafka_schemas import INVALID, InvalidRecord, RegistryProblem
+from lambda_provider.event_sources.kafka_share import ShareClient
 from lambda_provider.event_sources.responses import REPORT_BATCH_ITEM_FAILURES
 from lambda_provider.event_sources.source import OK, EventSource, SourceProblem, Surroundings, retry_delay_s
 from lambda_provider.model.event_source_mapping import EventSourceMapping, KafkaSource
@@ -39,7 +43,7 @@ _UNBOUNDED = 1_000_000
 
 
 class KafkaTopicSource(EventSource):
-    """One mapping of a topic, of both kinds.
+    """One mapping of a topic, of both kinds and in both modes.
 
     OPENING (the cluster answers) -> RUNNING (partitions come and go) -> LETTING GO (what is in flight ends and is committed)
     """
@@ -52,9 +56,13 @@ class KafkaTopicSource(EventSource):
         self.told = KafkaLog(surroundings.log)
         self.partial_responses = REPORT_BATCH_ITEM_FAILURES in (self.settings.response_types or ())
         pollers = self.settings.pollers
-        most = _UNBOUNDED if pollers is None else max(pollers.maximum or MOST_POLLERS, pollers.minimum or 1)
-        self.invocations = asyncio.Semaphore(most)
         self._consumption = self.settings.managed_kafka or self.settings.self_managed_kafka or KafkaSource()
+        self._shared = self._consumption.consumption_mode == "Queue"
+        self._most = POLLERS if self._shared else _UNBOUNDED
+        if pollers is not None:
+            self._most = max(pollers.maximum or MOST_POLLERS, pollers.minimum or 1)
+        self.invocations = asyncio.Semaphore(self._most)
+        self._cluster: Cluster | None = None
         self._client: KafkaClient | None = None
         self._workers: dict[Partition, PartitionWorker] = {}
         self._tasks: dict[Partition, asyncio.Task[None]] = {}
@@ -76,16 +84,37 @@ class KafkaTopicSource(EventSource):
         except SourceProblem:
             self.count("PollingErrorCount")
             raise
+        if self._shared:
+            await self._run_queue(client)
+        else:
+            await self._run_stream(client)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _run_queue(self, client: KafkaClient) -> None:
+        """Work as a member of a share group; the client has its own connection, and writes to topics for failures only."""
+        least = self.settings.pollers.minimum if self.settings.pollers is not None else None
+        queue = KafkaQueue(self, await self.members(), least or 1, self._most)
+        try:
+            await queue.run(self._over, self._connected)
+        finally:
+            await client.close()
+            self.told.stopped()
+
+    def _connected(self) -> None:
+        self.report(OK)
+        self.told.connected()
+
+    async def _run_stream(self, client: KafkaClient) -> None:
         loop = asyncio.get_running_loop()
         measuring = None
         decoding = None if self._decoder is None else loop.create_task(self._decoder.run())
         if decoding is not None:
             decoding.add_done_callback(self._part_ended)
         try:
-            await self._until_over(client.open())
+            await unless(self._over, client.open())
             if not self._over.is_set():
-                self.report(OK)
-                self.told.connected()
+                self._connected()
                 measuring = loop.create_task(self._measure(client))
                 await self._over.wait()
             if decoding is not None:
@@ -97,8 +126,6 @@ class KafkaTopicSource(EventSource):
                     task.cancel()
             await client.close()
             self.told.stopped()
-        if self._failure is not None:
-            raise self._failure
 
     def stop(self) -> None:
         super().stop()
@@ -106,12 +133,7 @@ class KafkaTopicSource(EventSource):
 
     async def _connect(self) -> KafkaClient:
         """The client, which has not done anything yet. Raises SourceProblem."""
-        if self._consumption.consumption_mode == "Queue":
-            raise SourceProblem(
-                "share groups (ConsumptionMode Queue) are not read here; use a mapping with ConsumptionMode Stream",
-                reason="ESM_CONFIG_NOT_VALID: share groups (ConsumptionMode Queue) are not read here",
-            )
-        cluster = await self.cluster()
+        cluster = self._cluster = await self.cluster()
         self.writer = EventWriter(self.mapping.event_source_arn, cluster.bootstrap_servers)
         start = Start(self.settings.starting_position or "TRIM_HORIZON", self.settings.starting_timestamp)
         group = self._consumption.consumer_group_id or self.mapping.name
@@ -131,17 +153,12 @@ class KafkaTopicSource(EventSource):
         module = await self.call(library, "confluent_kafka", extra="kafka")
         return ConfluentClient(module, cluster, group, topics, start, self)
 
-    async def _until_over(self, opening: Any) -> None:
-        """Wait for something, or until the source is to stop."""
-        task = asyncio.ensure_future(opening)
-        over = asyncio.ensure_future(self._over.wait())
-        try:
-            await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                await task
-        finally:
-            task.cancel()
-            over.cancel()
+    async def members(self) -> MakeMember:
+        """What makes members of the share group. Raises SourceProblem."""
+        module = await self.call(library, "confluent_kafka", extra="kafka")
+        assert self._cluster is not None
+        group, topics = self._consumption.consumer_group_id or self.mapping.name, self.settings.topics or ()
+        return partial(ShareClient, module, self._cluster, group, topics, self.settings.batch_size)
 
     # What the client tells
 
@@ -198,22 +215,25 @@ class KafkaTopicSource(EventSource):
             if isinstance(record, Record):
                 self._take([record])
             elif (worker := self._workers.get(partition)) is not None:
-                logger.warning("mapping %s: offset %d of %s-%d: %s", self.mapping.name, came.offset, *partition, record)
-                text = record_text(came)
-                event = self.writer.event(partition, [text])
-                await self.give_up(
-                    GivenUp(
-                        partition=partition,
-                        records=[came],
-                        event=event,
-                        texts=[text],
-                        condition=INVALID,
-                        invokes=0,
-                        result=None,
-                    )
-                )
+                await self._give_up_invalid(came, record)
                 worker.take(came, None)
                 worker.taken()
+
+    async def _give_up_invalid(self, came: Record, why: InvalidRecord) -> None:
+        place = (came.offset, came.topic, came.partition)
+        logger.warning("mapping %s: offset %d of %s-%d: %s", self.mapping.name, *place, why)
+        await self.give_up(without_invoke(came, INVALID, self.writer))
+
+    async def decoded(self, records: Sequence[Record]) -> Sequence[Record | None]:
+        """Records as the schema registry has them; None for one that does not fit its schema and is given up."""
+        if self._decoder is None:
+            return records
+        found = []
+        for came, record in zip(records, await self._decoder.decode(records), strict=True):
+            if not isinstance(record, Record):
+                await self._give_up_invalid(came, record)
+            found.append(record if isinstance(record, Record) else None)
+        return found
 
     def _registry_trouble(self, problem: RegistryProblem) -> None:
         self.count("SchemaRegistryErrorCount")

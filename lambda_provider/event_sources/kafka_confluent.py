@@ -56,7 +56,7 @@ _SETTINGS: Mapping[str, Any] = {
 }
 
 
-class _Whisper:
+class Whisper:
     """Where librdkafka logs: what matters comes as errors, too, and of a broker that is away it tells several times a second."""
 
     def log(self, level: int, *args: Any) -> None:
@@ -135,7 +135,7 @@ class ConfluentClient:
 
             if self._producer is None:
                 self._producer = self._library.Producer(
-                    {**self._settings, "message.timeout.ms": 10_000}, logger=_Whisper()
+                    {**self._settings, "message.timeout.ms": 10_000}, logger=Whisper()
                 )
             try:
                 for key, value in messages:
@@ -172,9 +172,7 @@ class ConfluentClient:
         try:
             self._consumer = self._connect()
             self._reach()
-            self._consumer.subscribe(
-                self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-            )
+            self._subscribe()
             self._errands.tell(settle, self._opened, None)
             while not self._stopping.is_set():
                 self._take()
@@ -190,10 +188,13 @@ class ConfluentClient:
             self._errands.end()
 
     def _connect(self) -> Any:
-        settings = {**_SETTINGS, **self._settings, "group.id": self._group, "error_cb": self._error}
-        settings["on_commit"] = self._committed
+        return self._made(self._library.Consumer, {**_SETTINGS, "on_commit": self._committed})
+
+    def _made(self, class_: Any, settings: Mapping[str, Any]) -> Any:
+        """A consumer of the group. Raises SourceProblem."""
+        settings = {**settings, **self._settings, "group.id": self._group, "error_cb": self._error}
         try:
-            return self._library.Consumer(settings, logger=_Whisper())
+            return class_(settings, logger=Whisper())
         except (self._library.KafkaException, ValueError, TypeError) as error:
             text = str(error)
             # What is wrong with a certificate or key is found out before anybody is connected to.
@@ -201,16 +202,24 @@ class ConfluentClient:
                 raise SourceProblem(text, reason=AUTHENTICATION_ERROR, result=CERTIFICATE_PROBLEM) from error
             raise SourceProblem(text) from error
 
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+
+    def _asked(self) -> Any:
+        """Who can be asked for the topics."""
+        return self._consumer
+
     def _reach(self) -> None:
         """See the topics. What librdkafka would try for ever is told at once: a refused password stays refused."""
         until = time.monotonic() + _REACH_S
+        asked = self._asked()
         for topic in self._topics:
             while True:
                 try:
-                    found = self._consumer.list_topics(topic, timeout=1.0).topics[topic]
+                    found = asked.list_topics(topic, timeout=1.0).topics[topic]
                     break
                 except self._library.KafkaException:
-                    self._consumer.poll(0)  # Has the errors told to us.
+                    asked.poll(0)  # Has the errors told to us.
                     lasting = [each for each in self._troubles if each.reason in _LASTING]
                     if lasting or time.monotonic() > until or self._stopping.is_set():
                         raise (lasting or self._troubles or [self._timed_out()])[-1] from None
@@ -229,16 +238,20 @@ class ConfluentClient:
         if first is None:
             return
         self._arrived = time.monotonic()
+        if records := self._records((first, *self._consumer.consume(_AT_ONCE - 1, 0))):
+            self._errands.tell(self._listener.arrived, records)
+
+    def _records(self, messages: Iterable[Any]) -> list[Record]:
+        """The records among what came. Raises SourceProblem."""
         records = []
-        for message in (first, *self._consumer.consume(_AT_ONCE - 1, 0)):
+        for message in messages:
             if (error := message.error()) is None:
                 records.append(_record(message, self._library))
             elif (problem := problem_of(error.name(), error.str())) is not None:
                 raise problem
             else:
                 logger.warning("group %s: %s", self._group, error)
-        if records:
-            self._errands.tell(self._listener.arrived, records)
+        return records
 
     def _committed(self, error: Any, partitions: Sequence[Any]) -> None:
         """librdkafka tells what became of a commit."""

@@ -64,7 +64,7 @@ class Decoder:
             self._news.clear()
             while self._chunks:
                 chunk = self._chunks.popleft()
-                decoded = await self._decode(chunk)
+                decoded = await self.decode(chunk)
                 await self._hand_on(list(zip(chunk, decoded, strict=True)))
                 before = self._waiting
                 self._waiting -= len(chunk)
@@ -72,7 +72,8 @@ class Decoder:
                     self._flow(True)
             await self._news.wait(None)
 
-    async def _decode(self, chunk: Sequence[Record]) -> Sequence[Record | InvalidRecord]:
+    async def decode(self, chunk: Sequence[Record]) -> Sequence[Record | InvalidRecord]:
+        """Records as the function gets them, or why it does not get one; waits for the registry."""
         failures = 0
         while True:
             try:

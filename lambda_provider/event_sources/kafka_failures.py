@@ -14,7 +14,7 @@ from typing import Any
 
 from lambda_provider.delivery.records import Parcel
 from lambda_provider.event_sources.discarded import RETRIES_EXHAUSTED, DiscardedBatch, milliseconds
-from lambda_provider.event_sources.kafka_records import EventWriter, Partition, Record, name_of
+from lambda_provider.event_sources.kafka_records import EventWriter, Partition, Record, name_of, record_text
 from lambda_provider.model.event_source_mapping import EventSourceMapping
 from lambda_provider.model.function import LATEST
 from lambda_runtime.types import InvocationResult
@@ -40,6 +40,20 @@ class GivenUp:
     condition: str
     invokes: int
     result: InvocationResult | None
+
+
+def without_invoke(record: Record, condition: str, writer: EventWriter) -> GivenUp:
+    """A record that no function has seen."""
+    partition, text = (record.topic, record.partition), record_text(record)
+    return GivenUp(
+        partition=partition,
+        records=[record],
+        event=writer.event(partition, [text]),
+        texts=[text],
+        condition=condition,
+        invokes=0,
+        result=None,
+    )
 
 
 def parcel(given_up: GivenUp, mapping: EventSourceMapping, writer: EventWriter, moment: float) -> Parcel:

@@ -130,6 +130,14 @@ class KafkaLog:
         """Positions are not written, for now."""
         self._log.warn("commitFailed", offsets=_by_name(positions), message=str(error))
 
+    def acknowledged(self, done: int, released: int) -> None:
+        """The share group knows that so many records are done, and that others may be given again."""
+        self._log.debug("recordsAcknowledged", records=done, released=released)
+
+    def not_acknowledged(self, records: int, error: Exception) -> None:
+        """So many records that are done come again."""
+        self._log.warn("commitFailed", records=records, message=str(error))
+
     def behind(self, lags: Mapping[Partition, int]) -> None:
         """So many records are in the cluster that are not done."""
         if self._log.debugging:

@@ -164,6 +164,15 @@ class Broker:
             assert time.monotonic() < until, f"{group} is at {found} of {topic}-{partition}"
             time.sleep(0.1)
 
+    def share_from_the_beginning(self, group: str) -> None:
+        """Have a share group begin with the first records that there are, and not with the next ones."""
+        from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+
+        entry = ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ConfigResource.Type.GROUP, group, incremental_configs=[entry])
+        admin = AdminClient({"bootstrap.servers": self.plain})
+        admin.incremental_alter_configs([resource])[resource].result(30)
+
     def _wait(self, log: Path) -> None:
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient

@@ -76,12 +76,14 @@ class Mappings(SourceMappings):
             {"Type": "VPC_SUBNET", "URI": "subnet:subnet-1"},
             {"Type": "VPC_SECURITY_GROUP", "URI": "security_group:sg-1"},
         ]
+        if "Queue" not in str(parameters.get("SelfManagedKafkaEventSourceConfig")):
+            parameters = {"StartingPosition": "TRIM_HORIZON", **parameters}
         return self.make(
             function,
             Topics=[topic],
             SelfManagedEventSource={"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": [servers or self.broker.plain]}},
             SourceAccessConfigurations=access or network,
-            **{"StartingPosition": "TRIM_HORIZON", **parameters},
+            **parameters,
         )
 
 
@@ -514,6 +516,29 @@ def test_another_member_of_the_group_takes_partitions_and_nothing_is_lost(broker
 
     heard = mappings.witness.until(lambda heard: len(values_of(heard)) >= 4)
     assert sorted(values_of(heard)) == ["0", "1", "while away 0", "while away 1"]
+
+
+def test_a_topic_in_queue_mode_gives_records_one_by_one(broker: Broker, mappings: Mappings) -> None:
+    topic, group = broker.topic(short_name("topic"), 2), short_name("group")
+    broker.share_from_the_beginning(group)
+    broker.send(topic, ["a", "bad", "b"])
+    broker.send(topic, ["c"], partition=1)
+
+    uuid = mappings.connect(
+        topic,
+        mappings.function(FAILS_ON_BAD),
+        BatchSize=1,
+        SelfManagedKafkaEventSourceConfig={"ConsumerGroupId": group, "ConsumptionMode": "Queue"},
+    )
+
+    # What fails comes again, as often as the group's group.share.delivery.count.limit says; nothing else does or waits for it.
+    expected = [f"{topic}-0:a", f"{topic}-0:b", *[f"{topic}-0:bad"] * 5, f"{topic}-1:c"]
+    mappings.witness.until(lambda heard: len(heard) >= len(expected))
+    broker.send(topic, ["d"])
+    assert sorted(mappings.witness.until(lambda heard: len(heard) > len(expected))) == sorted(
+        [*expected, f"{topic}-0:d"]
+    )
+    mappings.until(uuid, lambda mapping: mapping["LastProcessingResult"] == "OK")
 
 
 def test_records_are_validated_with_a_schema_registry(broker: Broker, mappings: Mappings) -> None:

@@ -17,7 +17,7 @@ from lambda_provider.event_sources import extras
 from lambda_provider.event_sources.kafka import COMMIT_ATTEMPTS, LAG_EVERY_S, KafkaTopicSource
 from lambda_provider.event_sources.kafka_cluster import CONNECTION_PROBLEM, Cluster
 from lambda_provider.event_sources.source import FUNCTION_CALL_FAILED, OK, SourceProblem
-from lambda_provider.model.event_source_mapping import KafkaSource, Pollers
+from lambda_provider.model.event_source_mapping import Pollers
 from lambda_runtime.types import InvocationResult
 
 from .kafka_fakes import SERVERS, FakeClient, Function, KafkaSource_, KafkaWorld, kafka_mapping, values_of
@@ -389,14 +389,6 @@ async def test_a_client_that_ends_ends_the_source() -> None:
     source.failed(SourceProblem("the topic is gone"))
     with pytest.raises(SourceProblem, match="the topic is gone"):
         await task
-
-
-async def test_share_groups_are_refused() -> None:
-    world = KafkaWorld(Function())
-    settings_ = KafkaSource(consumer_group_id="g", consumption_mode="Queue")
-    with pytest.raises(SourceProblem) as caught:
-        await world.source(kafka_mapping(self_managed_kafka=settings_)).run()
-    assert "share groups" in caught.value.reason
 
 
 async def test_without_the_library_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
