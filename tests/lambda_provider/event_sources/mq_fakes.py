@@ -43,6 +43,7 @@ class FakeQueue:
 
     def lose_connections(self) -> None:
         for consumer in list(self.consumers):
+            consumer.connected = False
             consumer.return_all()
             consumer.inbox.lose(SourceProblem("the connection is gone"))
             self.consumers.remove(consumer)
@@ -61,6 +62,7 @@ class FakeConsumer:
         self.queue, self.inbox = queue, inbox
         self.held: dict[int, tuple[str, bool]] = {}
         self.consuming = False
+        self.connected = True
         self.tag = 0
 
     async def open(self) -> None:
@@ -90,7 +92,7 @@ class FakeConsumer:
             self.queue.consumers.remove(self)
 
     def take(self) -> None:
-        while self.consuming and self.queue.waiting and len(self.held) < self.queue.prefetch:
+        while self.connected and self.consuming and self.queue.waiting and len(self.held) < self.queue.prefetch:
             body, redelivered = self.queue.waiting.pop(0)
             self.tag += 1
             self.held[self.tag] = (body, redelivered)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lambda_provider.api import ResourceNotFoundException, TooManyRequestsException
@@ -249,6 +249,18 @@ OUTCOMES = st.sampled_from(["ok", "ok", "error", "throttle", "gone", "slow", "lo
     limit=st.sampled_from([6 * 1024 * 1024, 250]),
     stops=st.lists(st.integers(0, 5), max_size=3),
     cancels=st.booleans(),
+)
+@example(
+    # A connection that is lost while a batch of another one is with the function: nothing comes by it any more.
+    outcomes=["ok", "ok", "slow", "lost"],
+    count=8,
+    size=3,
+    window_s=None,
+    activemq=True,
+    prefetch=7,
+    limit=6 * 1024 * 1024,
+    stops=[1],
+    cancels=False,
 )
 @settings(deadline=None)
 def test_no_message_is_lost_or_processed_out_of_order(activemq: bool, **history: Any) -> None:
