@@ -656,3 +656,17 @@ def test_what_applications_have_beside_functions(stack: Stack, aws_client: Calla
     assert before["Table"] not in aws_client("dynamodb").list_tables()["TableNames"]
     with pytest.raises(ClientError, match="can't find the specified secret"):
         secrets.describe_secret(SecretId=before["Secret"])
+
+
+def test_references_to_parameters_and_secrets_are_looked_up(stack: Stack, aws_client: Callable[..., Any]) -> None:
+    name = stack.name
+    aws_client("ssm").put_parameter(Name=f"/{name}/host", Value="db.local", Type="String")
+    aws_client("secretsmanager").create_secret(Name=name, SecretString='{"password": "secret"}')
+    source = "import os\ndef handler(event, context):\n    return os.environ['URL']"
+    url = f"me:{{{{resolve:secretsmanager:{name}:SecretString:password}}}}@{{{{resolve:ssm:/{name}/host}}}}"
+    resources = {"Fn": function(source, Environment={"Variables": {"URL": url}})}
+    assert stack.deploy(resources, {"Name": ref("Fn")}) == "CREATE_COMPLETE"
+    assert stack.invoke(stack.outputs()["Name"]) == "me:secret@db.local"
+    missing = {"Fn": function(source, Environment={"Variables": {"URL": "{{resolve:ssm:/none}}"}})}
+    assert stack.deploy(missing, {"Name": ref("Fn")}) == "UPDATE_ROLLBACK_COMPLETE"
+    assert stack.invoke(stack.outputs()["Name"]) == "me:secret@db.local"

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from lambda_provider.hosts.services.dynamic_references import resolve
 from lambda_provider.hosts.services.link import link
 from lambda_provider.hosts.services.patches import replace
 from lambda_provider.hosts.services.resources import Place, Resource
@@ -38,7 +40,11 @@ def install(parsing: Any) -> None:
     def naming(original: Any) -> Any:
         def parse_resource_and_generate_name(logical_id: str, resource_json: Any, resources_map: Any) -> Any:
             found = original(logical_id, resource_json, resources_map)
-            if not found or issubclass(found[0], Resource):
+            if not found:
+                return found
+            client = partial(_client, resources_map._account_id, resources_map._region_name)
+            found[1]["Properties"] = resolve(found[1]["Properties"], client)
+            if issubclass(found[0], Resource):
                 return found
             kind, (made_by, document, generated) = resource_json["Type"], found
             told, properties = parsing.resource_name_property_from_type(kind), document["Properties"]
@@ -87,6 +93,10 @@ def complete_queue(resource: Any, properties: Mapping[str, Any], before: Mapping
         return
     texts = {name: _text(value) for name, value in wanted.items()} | gone
     client.set_queue_attributes(QueueUrl=resource.physical_resource_id, Attributes=texts)
+
+
+def _client(account_id: str, region: str, service: str) -> Any:
+    return link().client(service, account_id, region)
 
 
 def _keep(kind: Any, change: Any) -> None:
