@@ -186,8 +186,8 @@ class Telemetry:
             await self.flush()
 
     async def _deliver_stream(self, stream: _Stream) -> None:
-        queue = self._streams[stream]
-        while queue:
+        queue = self._streams.get(stream)
+        while queue:  # All of it may have been dropped to make room, while others were delivered.
             batch = _next_batch(queue)
             body = {
                 "logGroupName": stream.group,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import distribution, entry_points
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from lambda_provider.context import DEFAULT_ACCOUNT_ID
+from lambda_provider.host import LogEvent
 from lambda_provider.hosts import localstack
 from lambda_provider.hosts.loop_thread import LoopThread
 from lambda_provider.hosts.telemetry import AlwaysThere, Telemetry
@@ -129,6 +131,27 @@ async def test_deliveries_end_with_the_request_that_is_under_way() -> None:
     telemetry.add_metrics(DEFAULT_ACCOUNT_ID, "us-east-1", "AWS/Lambda", [metric])
     await telemetry.flush()
     assert len(upstream.requests) == 1
+    await telemetry.stop()
+
+
+async def test_what_is_dropped_while_others_are_delivered_stops_nothing() -> None:
+    upstream = SlowUpstream()
+    telemetry = Telemetry(AlwaysThere(), upstream, max_bytes=200)  # type: ignore[arg-type]
+
+    def write(name: str) -> None:
+        telemetry.add_logs(DEFAULT_ACCOUNT_ID, "us-east-1", "group", name, [LogEvent(0, name * 60)])
+
+    for name in "ab":
+        write(name)
+    await upstream.arrived.wait()
+    for name in "cd":
+        write(name)
+    assert telemetry.dropped_events == 2
+    upstream.may_answer.set()
+    assert telemetry._task is not None
+    await telemetry._task
+    lines = [event["message"][0] for body in map(json.loads, upstream.requests) for event in body.get("logEvents", ())]
+    assert sorted(set(lines)) == ["a", "c", "d"]
     await telemetry.stop()
 
 
