@@ -187,7 +187,9 @@ class Telemetry:
 
     async def _deliver_stream(self, stream: _Stream) -> None:
         queue = self._streams.get(stream)
-        while queue:  # All of it may have been dropped to make room, while others were delivered.
+        if queue is None:
+            return  # All of it was dropped to make room, while others were delivered.
+        while queue:
             batch = _next_batch(queue)
             body = {
                 "logGroupName": stream.group,
