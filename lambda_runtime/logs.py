@@ -65,27 +65,41 @@ class OutputParser:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._frame_left = 0
+        """Bytes still to come of the frame whose header was read. A long one is passed on in pieces, as a long line is."""
+        self._frame_ms = 0
 
     def feed(self, data: bytes, now_ms: int) -> list[LogEntry]:
-        """The messages that are complete now; the rest is kept for later."""
+        """The messages that are complete now; the rest, at most one event, is kept for later."""
         data = self._rest + data if self._rest else data
         entries: list[LogEntry] = []
         position = framed = 0
+        frame = data.find(_FRAME_MAGIC)
         while position < len(data):
-            if data.startswith(_FRAME_MAGIC, position):
+            if not self._frame_left and data.startswith(_FRAME_MAGIC, position):
                 if len(data) - position < _FRAME_HEADER_BYTES:
                     break
-                length = int.from_bytes(data[position + 4 : position + 8], "big")
-                end = position + _FRAME_HEADER_BYTES + length
-                if end > len(data):
+                self._frame_left = int.from_bytes(data[position + 4 : position + 8], "big")
+                self._frame_ms = int.from_bytes(data[position + 8 : position + 16], "big") // 1000 or now_ms
+                if self._frame_ms < now_ms:
+                    entries[framed:] = [(self._frame_ms, line) for _, line in entries[framed:]]
+                position += _FRAME_HEADER_BYTES
+                framed = len(entries)
+                continue
+            if self._frame_left:
+                available = min(self._frame_left, len(data) - position)
+                if available > _MAX_MESSAGE_BYTES:
+                    end = _end_of_piece(data, position)
+                elif available == self._frame_left:
+                    end = position + available
+                else:
                     break
-                moment = int.from_bytes(data[position + 8 : position + 16], "big") // 1000 or now_ms
-                if moment < now_ms:
-                    entries[framed:] = [(moment, line) for _, line in entries[framed:]]
-                _append(entries, moment, data[position + _FRAME_HEADER_BYTES : end])
+                entries.append((self._frame_ms, data[position:end].decode("utf-8", "replace")))
+                self._frame_left -= end - position
                 position, framed = end, len(entries)
                 continue
-            frame = data.find(_FRAME_MAGIC, position)
+            if 0 <= frame < position:
+                frame = data.find(_FRAME_MAGIC, position)
             newline = data.find(b"\n", position, frame if frame >= 0 else len(data))
             if newline >= 0:
                 end = newline + 1
@@ -101,8 +115,9 @@ class OutputParser:
         return entries
 
     def flush(self, now_ms: int) -> list[LogEntry]:
-        """What was written without a final newline."""
+        """What was written without a final newline, or of a frame without its end."""
         rest, self._rest = self._rest, b""
+        self._frame_left = 0
         entries: list[LogEntry] = []
         if rest:
             _append(entries, now_ms, rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 
 import pytest
 from hypothesis import given
@@ -56,15 +57,15 @@ def test_what_is_not_utf_8_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("character", ["x", "é", "€", "💥"])
-@pytest.mark.parametrize("how", ["line", "frame", "without newline", "in reads"])
+@pytest.mark.parametrize("how", ["line", "frame", "without newline", "in reads", "frame in reads"])
 def test_a_long_message_is_cut_between_characters_into_what_cloudwatch_takes(character: str, how: str) -> None:
     """AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html: 256 KB an event, 26 bytes for each among them."""
     text = "a" + character * (600_000 // len(character.encode()))
     parser = OutputParser()
     if how == "frame":
         entries = parser.feed(frame(text.encode()), 1)
-    elif how == "in reads":
-        data = text.encode() + b"\n"
+    elif how.endswith("in reads"):
+        data = frame(text.encode()) if how.startswith("frame") else text.encode() + b"\n"
         entries = [
             entry for start in range(0, len(data), 65_536) for entry in parser.feed(data[start : start + 65_536], 1)
         ]
@@ -75,6 +76,27 @@ def test_a_long_message_is_cut_between_characters_into_what_cloudwatch_takes(cha
     sizes = [len(message.encode()) for message in messages]
     assert len(sizes) == 3
     assert all(256 * 1024 - 26 - 3 <= size <= 256 * 1024 - 26 for size in sizes[:-1])
+
+
+def test_many_short_lines_are_looked_at_once() -> None:
+    """All environments wait meanwhile. Each line used to be followed by a look at all the others: 20 s here."""
+    parser, read = OutputParser(), b"x\n" * 32_768
+    began = time.process_time()
+    assert sum(len(parser.feed(read, 1)) for _ in range(4)) == 4 * 32_768
+    assert time.process_time() - began < 5
+
+
+def test_a_frame_is_passed_on_while_it_comes() -> None:
+    """However long one is, or says that it is: no more than an event waits, and is copied when more comes."""
+    parser = OutputParser()
+    data = b"before\n" + struct.pack(">IIQ", 0xA55A0003, 4_000_000_000, 0)
+    assert parser.feed(data, 7) == [(7, "before\n")]
+    size = 0
+    for _ in range(80):
+        size += sum(len(message) for _, message in parser.feed(b"x" * 65_536, 8))
+    assert size > 19 * 256 * 1024 - 20 * 26
+    assert sum(len(message) for _, message in parser.flush(9)) == 80 * 65_536 - size
+    assert parser.feed(b"after\n", 10) == [(10, "after\n")]
 
 
 def test_what_is_long_and_not_utf_8_is_cut_all_the_same() -> None:
