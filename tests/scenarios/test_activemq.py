@@ -11,6 +11,7 @@ import pytest
 from ..conftest import RunningGateway, short_name
 from .broker_mappings import Mappings, broker_arn, gateway_that_knows, mappings_of, text
 from .message_brokers import USER, JavaBrokers, why_no_java_brokers
+from .rendezvous import MEET, Rendezvous
 from .witness import TELLS
 
 pytestmark = [
@@ -22,12 +23,13 @@ ARN = broker_arn("active")
 
 TELLS_WHEN_IT_ENDS = (
     TELLS
+    + MEET
     + """
-import base64, os, time
+import base64, os
 def handler(event, context):
     names = "".join(base64.b64decode(each["data"]).decode() for each in event["messages"])
     tell(int(os.environ["PORT"]), f"{names} begins")
-    time.sleep(0.3)
+    meet(int(os.environ["PLACE"]))
     tell(int(os.environ["PORT"]), f"{names} ends")
 """
 )
@@ -104,11 +106,15 @@ def test_five_batches_are_with_the_function_and_groups_keep_their_order(
     broker: JavaBrokers, mappings: Mappings
 ) -> None:
     queue = short_name("queue")
-    function = mappings.function(TELLS_WHEN_IT_ENDS)
-    broker.send(queue, ["a1", "a2"], JMSXGroupID="a")
-    broker.send(queue, [str(number) for number in range(6)])
-    mappings.connect(ARN, function, Queues=[queue], BatchSize=1)
-    heard = mappings.witness.until(lambda lines: len(lines) == 16)
+    with Rendezvous() as place:
+        function = mappings.function(TELLS_WHEN_IT_ENDS, PLACE=str(place.port))
+        broker.send(queue, ["a1", "a2"], JMSXGroupID="a")
+        broker.send(queue, [str(number) for number in range(6)])
+        mappings.connect(ARN, function, Queues=[queue], BatchSize=1)
+        for guests in (5, 3):
+            place.await_guests(guests)
+            place.let_go()
+        heard = mappings.witness.until(lambda lines: len(lines) == 16)
     running = most = 0
     for line in heard:
         running += 1 if line.endswith("begins") else -1

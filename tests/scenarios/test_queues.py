@@ -105,8 +105,9 @@ def queues(aws_client: Any) -> Iterator[Queues]:
 
 
 def test_groups_of_a_fifo_queue_keep_their_order_when_batches_fail(queues: Queues) -> None:
-    url = queues.queue(".fifo", VisibilityTimeout="2")
-    queues.connect(url, queues.function(FAILS_ONCE, timeout_s=2), BatchSize=1)
+    # Long enough for what is under way not to be shown again, on a busy machine, too.
+    url = queues.queue(".fifo", VisibilityTimeout="5")
+    queues.connect(url, queues.function(FAILS_ONCE, timeout_s=5), BatchSize=1)
     groups = ("a", "b", "c")
     for number in range(6):
         for group in groups:
@@ -120,7 +121,7 @@ def test_groups_of_a_fifo_queue_keep_their_order_when_batches_fail(queues: Queue
 def test_a_delayed_message_comes_when_its_time_has_come(queues: Queues) -> None:
     url = queues.queue()
     queues.connect(url, queues.function(TELLS_BODIES))
-    queues.send(url, "later", DelaySeconds=1)
+    queues.send(url, "later", DelaySeconds=3)
     queues.send(url, "now")
     assert queues.heard(2) == ["now", "later"]
 
@@ -177,8 +178,11 @@ def test_a_function_without_concurrency_gets_nothing_and_its_messages_stay(queue
 def test_a_function_that_sends_to_its_own_queue_is_stopped(queues: Queues) -> None:
     failures = queues.queue()
     redrive = json.dumps({"deadLetterTargetArn": queues.arn(failures), "maxReceiveCount": 1})
-    url = queues.queue(VisibilityTimeout="3", RedrivePolicy=redrive)
-    queues.connect(url, queues.function(SENDS_ON, timeout_s=3), BatchSize=1)
+    url = queues.queue(VisibilityTimeout="5", RedrivePolicy=redrive)
+    function = queues.function(SENDS_ON, timeout_s=5)
+    # A message is shown again if the first start takes too long.
+    queues.lambda_.invoke(FunctionName=function, Payload=b'{"Records": []}')
+    queues.connect(url, function, BatchSize=1)
     queues.send(url, url)
     queues.holds(failures, 1)
     assert len(queues.witness.heard) == 16
@@ -211,7 +215,8 @@ def test_metrics_of_a_mapping(queues: Queues, aws_client: Any) -> None:
         return float(sum(point["Sum"] for point in answer["Datapoints"]))
 
     expected = {"PolledEventCount": 2, "FilteredOutEventCount": 1, "InvokedEventCount": 1, "DeletedEventCount": 2}
-    assert {metric: total(metric) for metric in expected} == expected
+    # It counts what it has deleted when it knows that, which may be later than that it is so.
+    until(lambda: {metric: total(metric) for metric in expected}, lambda found: found == expected)
 
 
 def test_idle_mappings_cost_next_to_nothing(queues: Queues, gateway: Any) -> None:
@@ -219,10 +224,13 @@ def test_idle_mappings_cost_next_to_nothing(queues: Queues, gateway: Any) -> Non
     for _ in range(100):
         queues.connect(queues.queue(), function)
     pause = threading.Event()
-    pause.wait(1)
-    before = _processor_s(gateway.process.pid)
-    pause.wait(5)
-    assert _processor_s(gateway.process.pid) - before < 0.25
+    for _ in range(3):  # The gateway may have something to do for what was before.
+        pause.wait(1)
+        before = _processor_s(gateway.process.pid)
+        pause.wait(5)
+        if (used := _processor_s(gateway.process.pid) - before) < 0.25:
+            break
+    assert used < 0.25
 
 
 def test_mappings_go_on_after_a_restart(tmp_path: Path) -> None:
