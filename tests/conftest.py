@@ -119,7 +119,7 @@ def client_for(
     settings: dict[str, Any] = {
         "retries": {"total_max_attempts": 1},
         "s3": {"addressing_style": "path"},
-        "read_timeout": 60,
+        "read_timeout": 180,  # Longer than any function may take, and its start on a busy machine.
         "max_pool_connections": 64,
     }
     return boto3.session.Session().client(
