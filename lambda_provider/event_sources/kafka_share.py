@@ -15,7 +15,7 @@ from lambda_provider.event_sources.kafka_client import Listener, Start
 from lambda_provider.event_sources.kafka_cluster import Cluster
 from lambda_provider.event_sources.kafka_confluent import ConfluentClient, Whisper
 from lambda_provider.event_sources.kafka_records import Record
-from lambda_provider.event_sources.source import SourceProblem
+from lambda_provider.event_sources.source import NOT_VALID, SourceProblem
 
 Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
@@ -61,7 +61,7 @@ class ShareClient(ConfluentClient):
         if not hasattr(library, "ShareConsumer"):
             raise SourceProblem(
                 "ConsumptionMode Queue needs confluent-kafka 2.16 or later: pip install -U 'lambda-provider[kafka]'",
-                reason="ESM_CONFIG_NOT_VALID: ConsumptionMode Queue needs confluent-kafka 2.16 or later",
+                reason=f"{NOT_VALID}: ConsumptionMode Queue needs confluent-kafka 2.16 or later",
             )
         super().__init__(library, cluster, group, topics, Start(), cast(Listener, receiver))
         self._receiver = receiver
@@ -87,6 +87,14 @@ class ShareClient(ConfluentClient):
 
     def _subscribe(self) -> None:
         self._consumer.subscribe(self._topics)
+
+    def _problem(self, error: Exception) -> Exception:
+        if isinstance(error, self._library.KafkaException) and error.args[0].name() == "UNSUPPORTED_VERSION":
+            return SourceProblem(
+                f"the cluster has no share groups: {error.args[0].str()}",
+                reason=f"{NOT_VALID}: ConsumptionMode Queue needs Apache Kafka 4.2 or later with share groups enabled",
+            )
+        return super()._problem(error)
 
     def _take(self) -> None:
         if not (records := self._records(self._consumer.poll(_POLL_S))):

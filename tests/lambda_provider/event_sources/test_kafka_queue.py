@@ -304,3 +304,51 @@ async def test_a_group_that_cannot_be_joined_is_a_problem_of_the_source() -> Non
 async def test_a_client_without_share_groups_says_what_to_install() -> None:
     with pytest.raises(SourceProblem, match=r"confluent-kafka 2\.16"):
         ShareClient(SimpleNamespace(), Cluster("b:1", {}), "g", ("t",), 100, object())  # type: ignore[arg-type]
+
+
+class ShareConsumer:
+    """A consumer of the library that ends as one does with a cluster that has no share groups."""
+
+    def __init__(self, settings: dict[str, Any], logger: Any) -> None:
+        assert settings["group.id"] == "g"
+        assert settings["share.acknowledgement.mode"] == "explicit"
+
+    def subscribe(self, topics: list[str]) -> None:
+        assert topics == ["t"]
+
+    def poll(self, timeout: float) -> list[Any]:
+        raise KafkaException(
+            SimpleNamespace(name=lambda: "UNSUPPORTED_VERSION", str=lambda: "Broker: API version not supported")
+        )
+
+    def close(self) -> None:
+        pass
+
+
+class KafkaException(Exception):
+    """The library's."""
+
+
+class Producer:
+    """Sees the topics."""
+
+    def __init__(self, settings: dict[str, Any], logger: Any) -> None:
+        pass
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None)})
+
+
+async def test_a_cluster_without_share_groups_is_a_problem_of_the_source() -> None:
+    class Receiver:
+        def failed(self, error: Exception) -> None:
+            told.set_result(error)
+
+    told: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+    library = SimpleNamespace(ShareConsumer=ShareConsumer, Producer=Producer, KafkaException=KafkaException)
+    client = ShareClient(library, Cluster("b:1", {}), "g", ("t",), 100, Receiver())  # type: ignore[arg-type]
+    await client.open()
+    problem = await asyncio.wait_for(told, 30)
+    assert isinstance(problem, SourceProblem)
+    assert "Kafka 4.2" in problem.reason
+    await client.close()
