@@ -670,3 +670,42 @@ def test_references_to_parameters_and_secrets_are_looked_up(stack: Stack, aws_cl
     missing = {"Fn": function(source, Environment={"Variables": {"URL": "{{resolve:ssm:/none}}"}})}
     assert stack.deploy(missing, {"Name": ref("Fn")}) == "UPDATE_ROLLBACK_COMPLETE"
     assert stack.invoke(stack.outputs()["Name"]) == "me:secret@db.local"
+
+
+def test_an_export_that_is_imported_neither_changes_nor_goes(stack: Stack, aws_client: Callable[..., Any]) -> None:
+    client, export = stack.cloudformation, f"{stack.name}-export"
+    resources = {"Parameter": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "v"}}}
+
+    def template(value: str | None) -> str:
+        outputs = {} if value is None else {"Out": {"Value": value, "Export": {"Name": export}}}
+        return json.dumps({"Resources": resources, "Outputs": outputs})
+
+    def status_and_reasons() -> tuple[str, list[str]]:
+        (found,) = client.describe_stacks(StackName=stack.name)["Stacks"]
+        events = client.describe_stack_events(StackName=stack.name)["StackEvents"]
+        return found["StackStatus"], [event.get("ResourceStatusReason", "") for event in events]
+
+    user = f"user-of-{stack.name}"
+    imported = {"Fn::ImportValue": {"Fn::Sub": f"{stack.name}-${{What}}"}}
+    properties = {"Type": "String", "Value": imported}
+    body = {
+        "Parameters": {"What": {"Type": "String", "Default": "export"}},
+        "Resources": {"Copy": {"Type": "AWS::SSM::Parameter", "Properties": properties}},
+    }
+    client.create_stack(StackName=stack.name, TemplateBody=template("first"))
+    client.create_stack(StackName=user, TemplateBody=json.dumps(body))
+    for value, change in (("second", "updated"), (None, "deleted")):
+        client.update_stack(StackName=stack.name, TemplateBody=template(value))
+        status, reasons = status_and_reasons()
+        assert status == "UPDATE_ROLLBACK_COMPLETE"
+        assert f"Export {export} cannot be {change} as it is in use by {user}" in reasons
+    client.delete_stack(StackName=stack.name)
+    status, reasons = status_and_reasons()
+    assert status == "UPDATE_ROLLBACK_COMPLETE"
+    assert f"Delete canceled. Cannot delete export {export} as it is in use by {user}." in reasons
+    (kept,) = [each for each in client.list_exports()["Exports"] if each["Name"] == export]
+    assert kept["Value"] == "first"
+    client.delete_stack(StackName=user)
+    client.delete_stack(StackName=stack.name)
+    with pytest.raises(ClientError, match="does not exist"):
+        client.describe_stacks(StackName=stack.name)

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lambda_provider.hosts.services.exports import conflict, kept_by_others
 from lambda_provider.hosts.services.graph import order
 from lambda_provider.hosts.services.moto_resources import physical_id
 from lambda_provider.hosts.services.other_resources import complete
@@ -99,7 +100,10 @@ class Stack:
         self._end("UPDATE_COMPLETE")
 
     def delete(self) -> None:
-        """Delete what is there, except what is to be retained."""
+        """Delete what is there, except what is to be retained; nothing while somebody imports what the stack exports."""
+        if reason := kept_by_others(self._stack):
+            self._begin(self._stack.status, reason)
+            return
         self._begin("DELETE_IN_PROGRESS", "User Initiated")
         with self._operation():
             failed = self._drop(list(self._made()), keep=True)
@@ -251,6 +255,8 @@ class Stack:
             if name in known and known[name].exporting_stack_id != stack.stack_id:
                 owner = known[name].exporting_stack_id.split("/")[1]
                 raise ResourceFailed(f"Export with name {name} is already exported by stack {owner}")
+        if reason := conflict(stack, exports):
+            raise ResourceFailed(reason)
         for name in [name for name, export in known.items() if export.exporting_stack_id == stack.stack_id]:
             del known[name]
         known.update(exports)
