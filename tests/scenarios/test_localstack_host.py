@@ -7,7 +7,6 @@ import io
 import json
 import os
 import selectors
-import socket
 import subprocess
 import sys
 import time
@@ -26,7 +25,8 @@ from botocore.credentials import Credentials
 from ..conftest import stop_process
 from .conftest import ROLE, Functions
 from .http import refusal, request
-from .machine import alive, descendants, eventually
+from .machine import alive, descendants, eventually, free_port
+from .rendezvous import Rendezvous
 from .urls import call, give_url, opened
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,11 @@ pytestmark = [
 ]
 
 ECHO = "def handler(event, context):\n    return event\n"
+MEETS = """
+const meet = (port) => new Promise((resolve) => {
+    require("net").connect(port, "127.0.0.1").on("data", resolve).on("close", resolve)
+})
+"""
 # On this Python LocalStack's Kinesis and DynamoDB do not start; its SQS answers some of what the scenarios record differently.
 NOT_THERE = (
     "test_event_source_mappings.py",
@@ -68,12 +73,6 @@ class LocalStack:
         asked = urllib.request.Request(self.url + path, b"", method="POST")
         with urllib.request.urlopen(asked, timeout=60) as response:
             return int(response.status)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def start(folder: Path, **env: str) -> LocalStack:
@@ -205,23 +204,22 @@ def test_a_payload_of_six_megabytes_comes_back_as_it_was(functions: Functions, n
 
 
 def test_a_streamed_response_arrives_chunk_by_chunk(functions: Functions, new_name: Callable[[], str]) -> None:
-    source = """
-exports.handler = awslambda.streamifyResponse(async (event, stream) => {
+    source = f"""
+{MEETS}
+exports.handler = awslambda.streamifyResponse(async (event, stream) => {{
     stream.write("first")
-    await new Promise(resolve => setTimeout(resolve, 1500))
-    stream.write("second")
-    stream.end()
-})
+    await meet(event)
+    stream.end("second")
+}})
 """
-    name = functions.create(new_name(), {"index.js": source}, Runtime="nodejs20.x", Timeout=20)
-    functions.client.invoke(FunctionName=name)
-    began = time.monotonic()
-    arrived = []
-    for event in functions.client.invoke_with_response_stream(FunctionName=name)["EventStream"]:
-        if "PayloadChunk" in event:
-            arrived.append((event["PayloadChunk"]["Payload"], time.monotonic() - began))
-    assert [chunk for chunk, _ in arrived] == [b"first", b"second"]
-    assert arrived[1][1] - arrived[0][1] > 1.0
+    name = functions.create(new_name(), {"index.js": source}, Runtime="nodejs20.x", Timeout=60)
+    with Rendezvous() as place:
+        response = functions.client.invoke_with_response_stream(FunctionName=name, Payload=b"%d" % place.port)
+        chunks = (event["PayloadChunk"]["Payload"] for event in response["EventStream"] if "PayloadChunk" in event)
+        assert next(chunks) == b"first"
+        place.await_guests(1)
+        place.let_go()
+        assert list(chunks) == [b"second"]
 
 
 def test_accounts_and_regions_are_localstacks(
@@ -388,24 +386,23 @@ def test_a_url_with_iam_takes_keys_that_localstack_issued(
 def test_a_streamed_url_answers_before_the_function_ends(
     localstack: LocalStack, functions: Functions, new_name: Callable[[], str]
 ) -> None:
-    source = """
-exports.handler = awslambda.streamifyResponse(async (event, stream) => {
-    stream = awslambda.HttpResponseStream.from(stream, {statusCode: 201, headers: {"x-own": "yes"}})
+    source = f"""
+{MEETS}
+exports.handler = awslambda.streamifyResponse(async (event, stream) => {{
+    stream = awslambda.HttpResponseStream.from(stream, {{statusCode: 201, headers: {{"x-own": "yes"}}}})
     stream.write("first")
-    await new Promise(resolve => setTimeout(resolve, 1500))
+    await meet(event.queryStringParameters.port)
     stream.end("second")
-})
+}})
 """
-    name = functions.create(new_name(), {"index.js": source}, Runtime="nodejs20.x", Timeout=20)
+    name = functions.create(new_name(), {"index.js": source}, Runtime="nodejs20.x", Timeout=60)
     url = give_url(functions.client, name, InvokeMode="RESPONSE_STREAM")
-    call(localstack, url)
-    began = time.monotonic()
-    with opened(localstack, url) as response:
+    with Rendezvous() as place, opened(localstack, f"{url}?port={place.port}") as response:
         assert (response.status, response.headers["x-own"]) == (201, "yes")
         assert response.read1() == b"first"
-        first_s = time.monotonic() - began
+        place.await_guests(1)
+        place.let_go()
         assert response.read() == b"second"
-    assert time.monotonic() - began - first_s > 1.0
 
 
 def test_code_can_be_downloaded_again(
