@@ -88,19 +88,20 @@ async def busy(emulator: Emulator) -> asyncio.Task[bytes]:
     await emulator.call(
         "put_provisioned_concurrency_config", FunctionName="busy", Qualifier="live", ProvisionedConcurrentExecutions=2
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(machine.PATIENCE_S):
         request = {"FunctionName": "busy", "Qualifier": "live"}
         while (await emulator.call("get_provisioned_concurrency_config", **request))["Status"] != "READY":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert await emulator.invoke("busy", Qualifier="live") == b'"provisioned-concurrency"'
     await emulator.call("put_function_concurrency", FunctionName="busy", ReservedConcurrentExecutions=7)
     await emulator.call("create_function_url_config", FunctionName="busy", AuthType="NONE")
-    for payload in (b'"fail"', b"60"):  # One that waits for its next attempt, one that runs.
+    # One that runs, and one that waits for its next attempt. The other way round they might have one environment.
+    for payload in (b"60", b'"fail"'):
         await emulator.invoke("busy", payload, InvocationType="Event")
     await emulator.create("drained")
     await emulator.call("get_function", FunctionName="drained")
     await emulator.invoke("drained", b"60", InvocationType="Event")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(machine.PATIENCE_S):
         while emulator.runtime.environment_count() < 6:  # noqa: ASYNC110  (nothing tells)
             await asyncio.sleep(0.01)
     await emulator.call("delete_function", FunctionName="drained")
@@ -117,15 +118,13 @@ def remains(tmp_path: Path) -> dict[str, Any]:
     own = os.getpid()
     # asyncio loses a connection that it accepts in the moment in which its listener is closed; the collector closes it.
     gc.collect()
-    # Containers of other tests, which end when they have idled for a while, are nobody's business here.
-    mounts = {mount for mount in machine.mounts() if "docker" not in mount}
     return {
         "processes": len(machine.descendants(own)),
         "tasks": len(asyncio.all_tasks()),
         "timers": timers(),
         "listeners": machine.listeners(own),
         "descriptors": machine.descriptors(own),
-        "mounts": mounts,
+        "mounts": machine.mounts(),
         "temporary files": machine.files(tmp_path / "tmp"),
         "state": {name for name in machine.files(tmp_path / "state") if not name.startswith("state.sqlite3")},
     }
@@ -139,15 +138,26 @@ async def settled(tmp_path: Path, expected: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+async def at_rest(tmp_path: Path) -> dict[str, Any]:
+    """What remains once there is no timer, and nothing has changed for a second."""
+    loop = asyncio.get_running_loop()
+    found, since = remains(tmp_path), loop.time()
+    deadline = since + machine.PATIENCE_S
+    while found["timers"] or loop.time() < since + 1:
+        assert loop.time() < deadline, found
+        await asyncio.sleep(0.05)
+        if (now := remains(tmp_path)) != found:
+            found, since = now, loop.time()
+    return found
+
+
 @pytest.mark.parametrize("then", ["reset", "load"])
 async def test_nothing_is_left_behind(emulator: Emulator, tmp_path: Path, then: str) -> None:
     # The interpreter that functions are forked from stays, and so do threads.
     await emulator.create("first")
     await emulator.invoke("first")
     await emulator.reset()
-    await asyncio.sleep(1)
-    before = remains(tmp_path)
-    assert before["timers"] == []
+    before = await at_rest(tmp_path)
     for _ in range(2):
         under_way = await busy(emulator)
         runtime, provider = emulator.runtime, emulator.provider
@@ -168,7 +178,7 @@ async def test_nothing_is_left_behind(emulator: Emulator, tmp_path: Path, then: 
         assert provider.store.is_empty
         assert provider.store._urls == {}
         with pytest.raises(LambdaError):
-            await asyncio.wait_for(under_way, 5)
+            await asyncio.wait_for(under_way, machine.PATIENCE_S)
         assert await settled(tmp_path, before) == before
     await emulator.create("busy")
     assert await emulator.invoke("busy") == b'"on-demand"'
@@ -183,4 +193,4 @@ async def test_a_load_on_the_loop_itself_ends_what_was_before_what_comes(emulato
     assert await emulator.invoke("busy") == b'"on-demand"'
     assert emulator.runtime.environment_count() == 1
     with pytest.raises(LambdaError):
-        await asyncio.wait_for(under_way, 5)
+        await asyncio.wait_for(under_way, machine.PATIENCE_S)
