@@ -186,7 +186,7 @@ def test_filters_keep_values_by_their_json(broker: Broker, mappings: Mappings) -
 
 def test_a_batch_waits_for_its_window(broker: Broker, mappings: Mappings) -> None:
     topic = broker.topic(short_name("topic"))
-    mappings.connect(topic, mappings.function(), MaximumBatchingWindowInSeconds=3)
+    mappings.connect(topic, mappings.function(), MaximumBatchingWindowInSeconds=5)
     broker.send(topic, ["first"])
     broker.send(topic, ["second"])
     broker.send(topic, ["third"])
