@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from lambda_provider.api import (
@@ -226,15 +226,29 @@ class SqsSource(EventSource):
         failed has to wait with it.
         """
         failed: set[str | None] = set()
-        for batch in batches:
-            records = [each for each in batch.records if not failed or each.group not in failed]
+        waiting = [list(batch.records) for batch in batches]
+        while waiting:
+            records = waiting.pop(0)
             done = await self._invoke(records) if records else []
             if len(done) < len(records):
                 processed = {each.id for each in done}
                 failed |= {each.group for each in records if each.id not in processed}
             deleting = self._start(self._delete([each.message for each in done]))
-            if batch is not batches[-1]:
+            if waiting:
                 await deleting
+                waiting = await self._kept_waiting(waiting, failed)
+
+    async def _kept_waiting(self, waiting: list[list[Received]], failed: set[str | None]) -> list[list[Received]]:
+        """What is to follow, without what has to wait in its queue; the rest is hidden there for as long again.
+
+        What was received together has one visibility timeout, and the function may need all of that for each batch. What is shown
+        again already is the queue's (SQSDeveloperGuide/sqs-visibility-timeout.html).
+        """
+        now = self.clock.now()
+        shown = now - self._queue.visibility_s
+        ours = [[each for each in records if each.group not in failed and each.at > shown] for records in waiting]
+        await self._queue.keep([each.message for records in ours for each in records])
+        return [[replace(each, at=now) for each in records] for records in ours]
 
     async def _invoke(self, records: Sequence[Received]) -> list[Received]:
         """Give messages to the function; those that it processed. The others are left to their queue."""

@@ -94,15 +94,22 @@ class PolledQueue:
 
     async def give_back(self, messages: Sequence[Message]) -> None:
         """Have messages shown again that nobody has seen."""
+        await self._hide(messages, 0)
+
+    async def keep(self, messages: Sequence[Message]) -> None:
+        """Have messages that are ours hidden from others for as long as if they were received now."""
+        await self._hide(messages, int(self.visibility_s))
+
+    async def _hide(self, messages: Sequence[Message], seconds: int) -> None:
         for start in range(0, len(messages), AT_ONCE):
             entries = [
-                {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
+                {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": seconds}
                 for index, message in enumerate(messages[start : start + AT_ONCE])
             ]
             try:
                 await self._source.call(self._sqs.change_message_visibility_batch, QueueUrl=self._url, Entries=entries)
             except _FAILURES as error:
-                logger.info("messages could not be given back to %s: %s", self._arn, error)
+                logger.info("how long messages are hidden in %s could not be changed: %s", self._arn, error)
 
     async def _learn_visibility(self) -> None:
         answer = await self._source.call(

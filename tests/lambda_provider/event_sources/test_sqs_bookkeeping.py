@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lambda_provider.api import ResourceNotFoundException, TooManyRequestsException
@@ -90,7 +90,23 @@ def histories(draw: st.DrawFn) -> dict:
     }
 
 
+WITH_LARGE_MESSAGES = {
+    "outcomes": ["slow", "slow"],
+    "groups": ["a"] * 4,
+    "size": 4,
+    "window_s": 0,
+    "limit": 900,
+    "fed": False,
+    "stops": [],
+    "cancels": False,
+    "failing_deletions": 0,
+    "later": False,
+}
+"""What is received together takes the function longer than the queue hides it, in several events."""
+
+
 @pytest.mark.parametrize("fifo", [False, True], ids=["standard", "fifo"])
+@example(history=WITH_LARGE_MESSAGES)
 @given(history=histories())
 @settings(deadline=None)
 def test_no_message_is_lost_or_out_of_order(fifo: bool, history: dict) -> None:
@@ -98,7 +114,7 @@ def test_no_message_is_lost_or_out_of_order(fifo: bool, history: dict) -> None:
 
 
 async def live(fifo: bool, history: dict) -> None:
-    function = Function(history["outcomes"], fifo=fifo)
+    function = Function(list(history["outcomes"]), fifo=fifo)
     world = function.world = World(function, fed=history["fed"], fifo=fifo)
     world.sqs.failing_deletions = history["failing_deletions"]
     asked = mapping(
