@@ -80,6 +80,7 @@ class HostedLambda:
         self._executor = executor
         self._state_dir = state_dir
         self._assembly: Assembly | None = None
+        self._resetting = asyncio.Lock()
 
     @property
     def assembly(self) -> Assembly:
@@ -140,11 +141,12 @@ class HostedLambda:
 
     async def reset(self) -> None:
         """Forget every function and, where the host can, what the other services hold: as if just started."""
-        assembly = self.assembly
-        await asyncio.to_thread(assembly.provider.on_before_state_reset)
-        assembly.runtime.metrics.flush()
-        await self._tell("reset")
-        await asyncio.to_thread(assembly.provider.on_after_state_reset)
+        async with self._resetting:
+            assembly = self.assembly
+            await asyncio.to_thread(assembly.provider.on_before_state_reset)
+            assembly.runtime.metrics.flush()
+            await self._tell("reset")
+            await asyncio.to_thread(assembly.provider.on_after_state_reset)
 
     def _tell(self, moment: str, *arguments: Any) -> Awaitable[Any]:
         told = getattr(self._parts, moment, None)
@@ -174,9 +176,13 @@ class HostedLambda:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(None, assembly.provider.download_code, request.path, request.query)
 
+        async def reset(request: HttpRequest) -> HttpResponse:
+            await self.reset()
+            return json_response(200, {"message": "everything was forgotten"})
+
         state = StateRoutes(assembly.provider)
         token = getattr(self._parts, "service_token", None)
         return InternalRoutes(
             {"health": Health(facts), "operations": operations, "code": code, "state": state.export},
-            {"state": state.take} | actions_for_services(assembly.provider, token),
+            {"state": state.take, "reset": reset} | actions_for_services(assembly.provider, token),
         )

@@ -6,6 +6,7 @@ import json
 import resource
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -182,3 +183,29 @@ def test_what_a_full_disk_refuses_is_not_there_and_everything_else_is(keeping, f
     assert code_of(again, "one") == kept
     assert again.result("two") == ["$LATEST", 2]
     assert len(list((tmp_path / "state" / "code").iterdir())) == 2
+
+
+def test_a_gateway_is_emptied_by_a_request(keeping, functions_of, client_for):
+    running = keeping()
+    functions = functions_of(running)
+    functions.create("one", {"index.py": ECHO})
+    functions.create(
+        "long", {"index.py": "import time\ndef handler(event, context):\n    time.sleep(60)\n"}, Timeout=90
+    )
+    functions.client.invoke(FunctionName="long", InvocationType="Event", Payload=b"1")
+    client_for(running.url, "s3").create_bucket(Bucket="bucket")
+    for _ in range(2):  # Nothing is left to forget by the second one.
+        request = urllib.request.Request(f"{running.url}/_lambda/reset", method="POST")
+        with urllib.request.urlopen(request, timeout=30) as response:
+            assert response.status == 200
+        assert functions.client.list_functions()["Functions"] == []
+        assert client_for(running.url, "s3").list_buckets()["Buckets"] == []
+    with urllib.request.urlopen(f"{running.url}/_lambda/health", timeout=30) as response:
+        health = json.load(response)
+    assert (health["functions"], health["environments"], health["queued_events"]) == (0, 0, 0)
+    functions.create("two", {"index.py": ECHO})
+    assert functions.result("two", 2) == ["$LATEST", 2]
+    running.process.kill()
+    running.process.wait()
+    again = functions_of(keeping())
+    assert [each["FunctionName"] for each in again.client.list_functions()["Functions"]] == ["two"]
