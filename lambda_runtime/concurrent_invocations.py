@@ -102,7 +102,10 @@ class ConcurrentInvocations:
     def abandon(self) -> None:
         """The environment is stopped: what is under way did not run to its end."""
         for request_id in list(self._running):
-            self._take(request_id).work.fail(EnvironmentNotStarted("the execution environment was stopped"))
+            running = self._take(request_id)
+            running.work.fail(EnvironmentNotStarted("the execution environment was stopped"))
+            if running.stream is not None:
+                running.stream.cut()
 
     # --- what the Runtime API tells. Raises Refused for a request id that is not under way.
 

@@ -161,7 +161,10 @@ class ExecutionEnvironment(HousedEnvironment):
         self._shut_down(reason)
         if self._work is not None:
             work, self._work = self._work, None
+            stream, self._stream = self._stream, None
             work.fail(EnvironmentNotStarted("the execution environment was stopped"))
+            if stream is not None:
+                stream.cut()
         self._owner.environment_stopped(self)
 
     # --- what the Runtime API calls (RuntimeEvents)

@@ -16,6 +16,9 @@ _HIGH_WATER_BYTES = 256 * 1024
 _EXIT_GRACE_S = 0.2
 """How long after the end of its connection a runtime's own end may come: the two are told by different parts of the kernel."""
 
+TRUNCATED = "Runtime.TruncatedResponse"
+"""The type of the error of a response that nobody ended."""
+
 
 class Work:
     """An invocation, who waits for its result, and what happens when it is over.
@@ -125,11 +128,18 @@ class StreamedResponse:
     def broken(self) -> None:
         """The connection was lost in mid-stream. A runtime that exited is known to have in a moment, and `fail` says so."""
         loop = asyncio.get_running_loop()
-        loop.call_later(_EXIT_GRACE_S, self._end, "Runtime.TruncatedResponse", b"")
+        loop.call_later(_EXIT_GRACE_S, self._end, TRUNCATED, b"")
 
     def fail(self, error_type: str, error_body: bytes) -> None:
         """The environment ended the response: a timeout, an exit."""
         self._end(error_type, error_body)
+
+    def cut(self) -> None:
+        """The environment was stopped: whoever reads is told that this is not the end, and nobody else is told anything."""
+        if not self._ended:
+            self._ended = True
+            self.conclude(TRUNCATED, b"")
+            self._notify()
 
     # --- the caller's side
 

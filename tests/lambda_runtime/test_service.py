@@ -416,6 +416,30 @@ async def test_error_in_mid_stream_is_known_at_the_end(service: RuntimeService, 
     assert (result.function_error, result.payload) == ("Unhandled", b'{"a":1}')
 
 
+async def test_who_reads_a_response_whose_environment_is_stopped_knows_that_it_is_not_whole(
+    service: RuntimeService, executor: FakeExecutor
+) -> None:
+    async def stream(client: RuntimeClient) -> None:
+        request_id, _, _ = await client.next()
+        head = f"POST /2018-06-01/runtime/invocation/{request_id}/response HTTP/1.1\r\nHost: x\r\n"
+        head += "Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"
+        client.writer.write(head.encode())
+        await asyncio.Event().wait()
+
+    executor.script = stream
+    await service.deploy(function_version())
+    result = await service.invoke(invocation(streaming=True))
+    assert result.stream is not None
+    chunks = []
+    async for chunk in result.stream:
+        chunks.append(chunk)
+        await service.reset()
+    assert chunks == [b"one"]
+    assert result.function_error == "Unhandled"
+    assert json.loads(result.payload)["errorType"] == "Runtime.TruncatedResponse"
+    assert service.concurrency.in_use("000000000000", "us-east-1") == 0
+
+
 async def test_buffered_caller_of_a_streaming_handler_gets_it_whole(
     service: RuntimeService, executor: FakeExecutor
 ) -> None:
