@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from .harness.plugin import recorded
-from .harness.steps import all_pages, allocated, payload, refused, updated
+from .harness.steps import all_pages, allocated, payload, refused, updated, while_it_settles
 from .harness.transformers import masked_text, value
 
 pytestmark = pytest.mark.scenario
@@ -15,6 +15,20 @@ api = partial(recorded, "lambda_api.json")
 functions = partial(recorded, "lambda.json")
 
 WITH_ENVIRONMENT = {"Environment": {"Variables": {}}, "Timeout": 30}
+
+
+def provisioned(aws, config, count):
+    """What asking for provisioned concurrency answers, and what the config says right after that."""
+
+    def ask():
+        put = aws.lambda_.put_provisioned_concurrency_config(**config, ProvisionedConcurrentExecutions=count)
+        return put, aws.lambda_.get_provisioned_concurrency_config(**config)
+
+    def take_back():
+        allocated(aws, **config)
+        aws.lambda_.delete_provisioned_concurrency_config(**config)
+
+    return while_it_settles(aws, ask, take_back)
 
 
 @api("TestLambdaReservedConcurrency::test_function_concurrency")
@@ -185,9 +199,9 @@ def test_provisioned_environments_are_preferred(aws, snapshot, create):
 def test_provisioned_environments_that_do_not_initialise(aws, snapshot, create):
     client, name = aws.lambda_, create("fails_to_initialise.py")["FunctionName"]
     config = {"FunctionName": name, "Qualifier": client.publish_version(FunctionName=name)["Version"]}
-    put = client.put_provisioned_concurrency_config(**config, ProvisionedConcurrentExecutions=1)
+    put, get = provisioned(aws, config, 1)
     snapshot.match("put_provisioned", put)
-    snapshot.match("get_provisioned_prewait", client.get_provisioned_concurrency_config(**config))
+    snapshot.match("get_provisioned_prewait", get)
     snapshot.match("get_provisioned_postwait", allocated(aws, **config))
 
 
@@ -197,9 +211,9 @@ def test_provisioned_concurrency_counts_towards_the_reserve(aws, snapshot, creat
     config = {"FunctionName": name, "Qualifier": client.publish_version(FunctionName=name)["Version"]}
     put = partial(client.put_provisioned_concurrency_config, FunctionName=name)
     reserve = partial(client.put_function_concurrency, FunctionName=name)
-    answer = put(Qualifier="1", ProvisionedConcurrentExecutions=2)
+    answer, get = provisioned(aws, config, 2)
     snapshot.match("put_provisioned_5", answer)
-    snapshot.match("get_provisioned_prewait", client.get_provisioned_concurrency_config(**config))
+    snapshot.match("get_provisioned_prewait", get)
     snapshot.match("get_provisioned_postwait", allocated(aws, **config))
     snapshot.match("reserved_lower_than_provisioned_exc", refused(reserve, ReservedConcurrentExecutions=1))
     reserve(ReservedConcurrentExecutions=2)
@@ -240,9 +254,18 @@ def test_provisioned_concurrency_moves_with_its_alias(aws, snapshot, create):
     updated(aws, name)
     snapshot.match("get_function_after_update", client.get_function_configuration(FunctionName=name))
     snapshot.match("publish_version_2", client.publish_version(FunctionName=name))
-    moved = client.update_alias(FunctionName=name, Name="live", FunctionVersion="2")
+
+    def move():
+        moved = client.update_alias(FunctionName=name, Name="live", FunctionVersion="2")
+        return moved, client.get_provisioned_concurrency_config(**config)
+
+    def move_back():
+        client.update_alias(FunctionName=name, Name="live", FunctionVersion="1")
+        allocated(aws, **config)
+
+    moved, get = while_it_settles(aws, move, move_back)
     snapshot.match("update_alias", moved)
-    snapshot.match("get_provisioned_config_after_alias_move", client.get_provisioned_concurrency_config(**config))
+    snapshot.match("get_provisioned_config_after_alias_move", get)
     assert allocated(aws, **config)["Status"] == "READY"
     assert initialization(aws, name, "live") == "provisioned-concurrency"
     assert initialization(aws, name, "2") == "provisioned-concurrency"

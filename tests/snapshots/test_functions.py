@@ -6,12 +6,12 @@ import json
 from functools import partial
 
 import pytest
-from botocore.exceptions import ParamValidationError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from .conftest import active
 from .harness.functions import archive
 from .harness.plugin import recorded
-from .harness.steps import all_pages, refused, updated
+from .harness.steps import all_pages, refused, updated, while_it_settles
 from .harness.transformers import value
 
 pytestmark = pytest.mark.scenario
@@ -106,10 +106,16 @@ def test_an_update_during_an_update_is_refused(aws, snapshot, create):
     created = create(**WITH_ENVIRONMENT)
     name = created["FunctionName"]
     snapshot.match("create-function-response", created)
-    aws.lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": {"KEY": "1"}})
-    error = refused(
-        aws.lambda_.update_function_configuration, FunctionName=name, Environment={"Variables": {"KEY": "2"}}
-    )
+
+    def update_twice():
+        update = partial(aws.lambda_.update_function_configuration, FunctionName=name)
+        update(Environment={"Variables": {"KEY": "1"}})
+        try:
+            return update(Environment={"Variables": {"KEY": "2"}})
+        except ClientError as error:
+            return error
+
+    error = while_it_settles(aws, update_twice, lambda: updated(aws, name))
     snapshot.match("update-during-in-progress-update-exc", error)
     updated(aws, name)
     variables = aws.lambda_.get_function_configuration(FunctionName=name)["Environment"]["Variables"]

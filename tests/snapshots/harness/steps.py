@@ -7,13 +7,17 @@ import contextlib
 import json
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from .targets import Target
 
 NOT_BUILT_YET = 501
+SETTLING_S = 0.25
+"""A change settles here in 0.3 seconds, if nobody looks (docs/decisions/0004-settling.md)."""
+T = TypeVar("T")
 
 
 def refused(call: Any, **parameters: Any) -> ClientError:
@@ -25,6 +29,19 @@ def refused(call: Any, **parameters: Any) -> ClientError:
             raise
         return error
     raise AssertionError(f"no error but {response}")
+
+
+def while_it_settles(target: Target, calls: Callable[[], T], undo: Callable[[], object]) -> T:
+    """What a change and the call behind it answer. On a busy machine they may be so far apart that the change is through by then:
+    it is undone in that case, and made again.
+    """
+    for _ in range(20):
+        began = time.monotonic()
+        answers = calls()
+        if target.is_aws or time.monotonic() - began < SETTLING_S:
+            return answers
+        undo()
+    raise AssertionError("this machine is too slow to see a change settle")
 
 
 def updated(target: Target, name: str) -> None:
