@@ -6,7 +6,7 @@ import contextlib
 import socket
 from types import TracebackType
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 MEET = """
 import os, socket
