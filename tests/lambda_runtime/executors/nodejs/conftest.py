@@ -23,7 +23,7 @@ import pytest
 import lambda_runtime.executors
 
 BOOTSTRAP = Path(lambda_runtime.executors.__file__).parent / "process" / "runtimes" / "nodejs" / "bootstrap.cjs"
-PATIENCE_S = 20
+PATIENCE_S = 60
 """How long to wait for a post before a test fails; no test needs it when all is well."""
 
 

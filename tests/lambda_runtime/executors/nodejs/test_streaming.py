@@ -42,7 +42,7 @@ def test_first_chunk_arrives_before_the_last_is_written(node_runtimes: Any, tmp_
         )
     )
     runtime.api.put({"directory": str(tmp_path), "gate": str(gate)})
-    assert runtime.api.chunks.get(timeout=20) == b"first"
+    assert runtime.api.chunks.get(timeout=60) == b"first"
     assert runtime.api.posts.empty()
     # The directory may not be watched yet when the chunk is here: touch it until the function saw it.
     while True:

@@ -20,7 +20,7 @@ from lambda_runtime.executors.process import PreparedProcessVersion, ProcessExec
 from lambda_runtime.executors.process.capabilities import why_not_isolated
 from lambda_runtime.types import CodeArchive, FunctionVersion
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 EVALUATES = """
 def handler(event, context):
     return eval(event)

@@ -192,7 +192,7 @@ async def enclosing(kernel: Kernel, make_machine: Callable[..., Any]) -> Any:
 
 
 async def until(condition: Callable[[], Any]) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (found := condition()):
             await asyncio.sleep(0.01)
     return found
@@ -217,7 +217,7 @@ async def test_a_runtime_that_the_kernel_ended_is_out_of_memory(enclosing: Any, 
     await until(lambda: environment.sandbox._enclosure._group)
     (path / "memory.events").write_text("oom 1\noom_kill 1\n")
     environment.sandbox.kill()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert (await environment.sandbox.exited).out_of_memory
 
 

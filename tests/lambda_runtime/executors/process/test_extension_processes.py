@@ -52,7 +52,7 @@ class Extended:
         self.changed.set()
 
     async def until(self, condition: Any) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()
@@ -105,7 +105,7 @@ async def test_ends_are_told_one_by_one_and_the_rest_goes_on(machine: Any) -> No
     environment.sandbox.start_runtime()
     assert await environment.invoke("'still here'") == "still here"
     environment.sandbox.kill_runtime()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await environment.sandbox.exited == ExitStatus(signal=9)
     assert running_with(LONG), "the extension goes on"
     environment.sandbox.kill()
@@ -131,7 +131,7 @@ async def test_terminate_reaches_the_runtime_and_not_the_extensions(machine: Any
     await environment.invoke("1")
     await environment.until(lambda: environment.extension_output)
     environment.sandbox.terminate()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await environment.sandbox.exited == ExitStatus(7)
     assert environment.exits == {}
 
@@ -141,7 +141,7 @@ async def test_nothing_is_left_when_everybody_has_ended(machine: Any) -> None:
     environment.sandbox.start_runtime()
     await environment.invoke("1")
     environment.sandbox.kill_runtime()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not environment.sandbox._ended:
             await asyncio.sleep(0.01)
 
@@ -149,7 +149,7 @@ async def test_nothing_is_left_when_everybody_has_ended(machine: Any) -> None:
 async def test_a_sandbox_is_killed_before_its_runtime_may_start(machine: Any) -> None:
     environment = await start(machine, waits=WAITS)
     environment.sandbox.kill()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await environment.sandbox.exited == ExitStatus(signal=9)
     await until(lambda: not running_with(LONG))
 
@@ -173,7 +173,7 @@ async def test_extension_and_function_are_one_user_in_one_namespace(isolated: An
     assert b"CapEff:\t0000000000000000" in environment.extension_output
     assert await environment.invoke("open('/tmp/mine').read()") == "x\n"
     # `grep` may end while we look, and the shell has written, but perhaps not executed the last command yet.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (numbers := await environment.invoke("called('sleep')")):
             pass
     await environment.invoke(f"os.kill({numbers[0]}, signal.SIGTERM)")

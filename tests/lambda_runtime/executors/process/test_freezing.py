@@ -93,7 +93,7 @@ async def test_a_frozen_environment_can_be_ended(started: Any, how: str) -> None
     await until(lambda: set(states(started)) == {"T"})
     getattr(started.sandbox, how)()
     expected = ExitStatus(signal=signal.SIGKILL if how == "kill" else signal.SIGTERM)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await started.sandbox.exited == expected
     await until(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in processes[:2]))
 

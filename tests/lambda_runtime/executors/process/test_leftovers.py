@@ -53,7 +53,7 @@ async def test_daemons_end_when_their_environment_is_killed(machine: Any, mark: 
 async def test_daemons_end_when_the_runtime_exits(machine: Any, mark: str) -> None:
     environment = await machine.run(DAEMON + THEN_EXIT, handler="index.then_exit")
     call = asyncio.create_task(environment.invoke(mark))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await environment.sandbox.exited
     call.cancel()
     await until(lambda: not running_with(mark))
@@ -85,6 +85,6 @@ async def test_daemons_end_when_the_fork_server_is_killed(machine: Any, mark: st
     await until(lambda: len(running_with(mark)) == 2)
     (server,) = {id(task.result()): task.result() for task in machine.executor._servers._launches.values()}.values()
     os.kill(server._process.pid, signal.SIGKILL)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await environment.sandbox.exited == ExitStatus(signal=signal.SIGKILL)
     await until(lambda: not running_with(mark))

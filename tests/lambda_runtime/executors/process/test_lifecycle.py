@@ -60,14 +60,14 @@ async def test_large_output_does_not_block_the_function(machine: Any) -> None:
 )
 async def test_exit_status_is_that_of_the_runtime_process(machine: Any, statement: str, status: ExitStatus) -> None:
     environment = await machine.run(f"import os, signal, sys\nprint('last words')\n{statement}\n")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await environment.sandbox.exited == status
     assert b"last words" in environment.output
 
 
 async def test_import_error_is_posted_to_the_runtime_api(machine: Any) -> None:
     environment = await machine.run("import not_there\n")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await environment.sandbox.exited == ExitStatus(code=1)
     assert environment.api.requests == ["POST /2018-06-01/runtime/init/error"]
 
@@ -86,7 +86,7 @@ async def test_kill_ends_everything_that_the_function_started(machine: Any) -> N
     used_mib = environment.sandbox.max_memory_mib()
     environment.sandbox.kill()
     environment.sandbox.kill()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await environment.sandbox.exited == ExitStatus(signal=9)
     await until(lambda: not running_with(MARK))
     assert (environment.sandbox.max_memory_mib() or 0) >= (used_mib or 0) > 0
@@ -103,7 +103,7 @@ async def test_terminate_gives_the_function_a_chance_to_clean_up(machine: Any) -
     task = asyncio.create_task(environment.invoke())
     await environment.api.first_next.wait()
     environment.sandbox.terminate()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await environment.sandbox.exited == ExitStatus(code=7)
     task.cancel()
     assert b"cleaned up" in environment.output
@@ -121,7 +121,7 @@ async def test_a_stop_while_the_first_zygote_starts_is_no_error(machine: Any, mo
     problems: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
     preparing = asyncio.create_task(machine.prepare(ECHO))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await launched.wait()
         await machine.executor.stop()  # The zygote says that it is ready when nobody waits for that any more.
         await asyncio.gather(preparing, return_exceptions=True)
@@ -156,7 +156,7 @@ async def test_a_dead_zygote_takes_its_sandboxes_along_and_is_replaced(machine: 
     await environment.invoke(1)
     server = await machine.executor._servers.of(prepared.interpreter)
     os.kill(server._process.pid, signal.SIGKILL)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await environment.sandbox.exited == ExitStatus(signal=9)
     assert await (await machine.start(prepared)).invoke(2) == 2
 
@@ -172,7 +172,7 @@ async def test_cancelled_start_leaves_nothing_running(machine: Any) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await sandbox.exited
 
 

@@ -80,7 +80,7 @@ async def test_the_tmp_of_one_that_is_killed_goes_to_its_successor(running: Any)
 
 async def test_the_tmp_of_one_that_ends_by_itself_goes_to_its_successor(running: Any) -> None:
     running.first.api.give("exit")
-    status = await asyncio.wait_for(running.first.sandbox.exited, 20)
+    status = await asyncio.wait_for(running.first.sandbox.exited, 60)
     assert status.code == 3
     second = await successor(running, running.prepared, remains(running.first.sandbox))
     assert await second.invoke() == [FILES, True, 2, 512]
@@ -117,7 +117,7 @@ async def test_nobody_else_gets_it_and_only_one_may_have_it(running: Any) -> Non
 async def test_what_nobody_wants_is_forgotten(running: Any) -> None:
     left = remains(running.first.sandbox)
     running.first.sandbox.kill()
-    await asyncio.wait_for(running.first.sandbox.exited, 20)
+    await asyncio.wait_for(running.first.sandbox.exited, 60)
     assert len(zygote_descriptors(running)) == 1
     left.drop()
     left.drop()
@@ -128,7 +128,7 @@ async def test_what_nobody_wants_is_forgotten(running: Any) -> None:
 async def test_what_is_dropped_before_the_end_is_forgotten_at_the_end(running: Any) -> None:
     remains(running.first.sandbox).drop()
     running.first.sandbox.kill()
-    await asyncio.wait_for(running.first.sandbox.exited, 20)
+    await asyncio.wait_for(running.first.sandbox.exited, 60)
     # Requests are carried out in order: with the answer to this one, the zygote has forgotten the first.
     assert await (await running.start(running.prepared)).invoke() == NOTHING
     assert zygote_descriptors(running) == []
@@ -136,11 +136,11 @@ async def test_what_is_dropped_before_the_end_is_forgotten_at_the_end(running: A
 
 async def test_one_that_just_ends_leaves_nothing(running: Any) -> None:
     running.first.sandbox.kill()
-    await asyncio.wait_for(running.first.sandbox.exited, 20)
+    await asyncio.wait_for(running.first.sandbox.exited, 60)
     assert zygote_descriptors(running) == []
     crashed = await running.start(running.prepared)
     crashed.api.give("exit")
-    await asyncio.wait_for(crashed.sandbox.exited, 20)
+    await asyncio.wait_for(crashed.sandbox.exited, 60)
     crashed.sandbox.kill()
     assert await (await running.start(running.prepared)).invoke() == NOTHING
     assert zygote_descriptors(running) == []

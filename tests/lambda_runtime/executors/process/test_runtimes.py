@@ -112,7 +112,7 @@ async def test_missing_exec_wrapper_ends_with_status_127(machine: Any) -> None:
     """Recorded: TestLambdaErrors::test_lambda_runtime_wrapper_not_found."""
     prepared = await machine.prepare(EVALUATE, OWN)
     environment = await machine.start(prepared, AWS_LAMBDA_EXEC_WRAPPER="/idontexist")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await environment.sandbox.exited == ExitStatus(code=127)
     assert environment.output == b"/idontexist: does not exist\n"
 
@@ -135,7 +135,7 @@ async def test_own_program_is_executed_in_the_function_or_in_a_layer(machine: An
     in_layer = await machine.prepare({"other": ""}, "provided.al2023", layers=(machine.archive({"bootstrap": script}),))
     for prepared, place in ((in_code, in_code.places.code), (in_layer, in_layer.places.layers)):
         environment = await machine.start(prepared)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while b"\n" not in environment.output:
                 await asyncio.sleep(0.005)
                 environment.sandbox.drain_output()
@@ -153,7 +153,7 @@ async def test_own_program_is_executed_in_the_function_or_in_a_layer(machine: An
 async def test_program_that_cannot_be_executed_says_why(machine: Any, files: Any, code: int, reason: str) -> None:
     prepared = await machine.prepare(files, "provided.al2023")
     environment = await machine.start(prepared)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         status = await environment.sandbox.exited
     assert status == ExitStatus(code=code, entry_point_error=reason.format(prepared.places.code))
 

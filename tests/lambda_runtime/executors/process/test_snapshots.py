@@ -13,7 +13,7 @@ import pytest
 from lambda_runtime.executors.base import ExitStatus
 from lambda_runtime.executors.process.memory import family
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 async def ended(environment: Any) -> ExitStatus:

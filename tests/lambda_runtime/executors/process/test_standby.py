@@ -66,7 +66,7 @@ def _descendants(pid: int) -> list[int]:
 
 async def _stands_by(machine: Any) -> int:
     """Wait until one interpreter more than there are environments waits for its request; its process."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             for process in _node_processes(machine):
                 if _is_standby(process) and _reads(process):
@@ -105,7 +105,7 @@ async def test_an_interpreter_that_stood_by_is_the_runtime_and_looks_like_any_ot
     assert seen["child"] == ["1", "993", ""]
     expected = {**prepared.variables, "MINE": "1"}
     assert {name: seen["variables"].get(name) for name in expected} == expected
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while b"a line" not in environment.output:
             environment.sandbox.drain_output()
             await asyncio.sleep(0.01)
@@ -119,7 +119,7 @@ async def test_each_start_leaves_another_one_to_stand_by(isolated: Any) -> None:
     second = await _stands_by(isolated)
     assert second != first
     environment.sandbox.kill()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await environment.sandbox.exited
 
 
@@ -128,7 +128,7 @@ async def test_one_that_ended_while_it_waited_is_not_missed(isolated: Any) -> No
     standing_by = await _stands_by(isolated)
     init = Path("/proc", Path(f"/proc/{standing_by}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(standing_by, signal.SIGKILL)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while init.exists():
             await asyncio.sleep(0.01)
     environment = await isolated.start(prepared)
@@ -147,7 +147,7 @@ async def test_none_stands_by_without_a_version_that_could_use_it(isolated: Any)
     await isolated.executor.release(versions[1])
     assert await environment.invoke() == 2, "environments of before go on"
     environment.sandbox.kill()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while _node_processes(isolated):
             await asyncio.sleep(0.02)
     await asyncio.sleep(2 * PAUSE_S)
@@ -198,7 +198,7 @@ async def test_modules_with_an_await_at_their_top_run_and_errors_of_the_start_ar
     failing = await isolated.prepare({"index.js": "throw new RangeError('at the start');"}, "nodejs20.x")
     await _stands_by(isolated)
     environment = await isolated.start(failing)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         status = await environment.sandbox.exited
     assert status.code not in (None, 0)
     path, body = environment.api._answers.get_nowait()

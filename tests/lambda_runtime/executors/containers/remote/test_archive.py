@@ -67,7 +67,7 @@ async def test_a_shell_fetches_and_unpacks_what_is_not_there_yet(tmp_path: Path,
         (programs / "curl").chmod(0o755)
         variables = {"PATH": str(programs), "GATE": f"{mine.host}:{port}", "PLACE": str(place), "NAMES": "old new"}
         filling = await asyncio.create_subprocess_exec("/bin/sh", "-c", archive.FILL, env=variables)
-        assert await asyncio.wait_for(filling.wait(), 20) == 0
+        assert await asyncio.wait_for(filling.wait(), 60) == 0
     finally:
         gate.close()
     new = place / "new"

@@ -32,7 +32,7 @@ def run(plan: ContainerPlan, *program: str, variables: Mapping[str, str] | None 
     given = {"PATH": "/usr/bin:/bin", **(variables or {})}
     command = ["/bin/sh", "-c", script(plan, {"PATH": ""}, given), "sh", SECRET, *program]
     heard = Heard()
-    ended = subprocess.run(command, env={**given, "HOME": "/of/the/engine"}, stdout=subprocess.PIPE, timeout=20)
+    ended = subprocess.run(command, env={**given, "HOME": "/of/the/engine"}, stdout=subprocess.PIPE, timeout=60)
     heard.reader.feed(ended.stdout)
     heard.reader.end()
     return heard
