@@ -33,6 +33,12 @@ def content(directory: Path) -> list[Path]:
     return list(directory.iterdir())
 
 
+def leave(directory: Path) -> None:
+    """What an owner leaves that is killed: a lock that nobody holds."""
+    directory.mkdir()
+    (directory / ".lock").touch()
+
+
 async def test_nothing_temporary_is_left_of_one_that_was_closed(temporary: Path) -> None:
     workspace = Workspace(None)
     for _ in range(2):
@@ -46,7 +52,7 @@ async def test_nothing_temporary_is_left_of_one_that_was_closed(temporary: Path)
 
 
 async def test_directories_of_owners_that_were_killed_go(temporary: Path) -> None:
-    (temporary / "lambda-runtime-abandoned").mkdir()
+    leave(temporary / "lambda-runtime-abandoned")
     workspace = Workspace(None)
     workspace.open()
     await workspace.settle()
