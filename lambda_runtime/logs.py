@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from lambda_runtime.log_levels import application_filter
@@ -170,7 +171,8 @@ class EnvironmentLog:
         self._entries: list[LogEntry] = []
         self._timer: asyncio.TimerHandle | None = None
         self._last_ms = 0
-        self._tail: list[str] | None = None
+        self._tail: deque[str] | None = None
+        self._tail_length = 0
         self._extension_parser: OutputParser | None = None
         self.observer: Callable[[str, Sequence[LogEntry]], None] | None = None
         """Called with `function` or `extension` and the entries that such processes wrote, if somebody wants to know."""
@@ -202,7 +204,7 @@ class EnvironmentLog:
     def open_tail(self) -> None:
         """Keep what `close_tail` returns, from now on or since it was opened before."""
         if self._tail is None:
-            self._tail = []
+            self._tail, self._tail_length = deque(), 0
 
     def drop_tail(self) -> None:
         """Nobody asked for it."""
@@ -210,7 +212,7 @@ class EnvironmentLog:
 
     def close_tail(self, *more: str | None) -> bytes:
         """The last 4 KiB written since `open_tail`, as if `more` had been, too."""
-        messages, self._tail = self._tail or [], None
+        messages, self._tail = self._tail or deque[str](), None
         messages += [message for message in more if message is not None]
         text = "".join(message if message.endswith("\n") else message + "\n" for message in messages)
         return text.encode()[-TAIL_BYTES:]
@@ -240,6 +242,10 @@ class EnvironmentLog:
                 self._last_ms = moment_ms
             self._entries.append((self._last_ms, message))
         if self._tail is not None:
-            self._tail.extend(message for _, message in entries)
+            for _, message in entries:
+                self._tail.append(message)
+                self._tail_length += len(message)
+            while self._tail_length > TAIL_BYTES <= self._tail_length - len(self._tail[0]):
+                self._tail_length -= len(self._tail.popleft())
         if self._timer is None:
             self._timer = self._loop.call_later(self._interval_s, self.deliver)

@@ -141,6 +141,18 @@ async def test_tail_is_the_last_4_kib() -> None:
     log.deliver()
 
 
+async def test_tail_keeps_no_more_than_it_returns() -> None:
+    log = EnvironmentLog(function_version(), "s", lambda *_: None, asyncio.get_running_loop())
+    log.open_tail()
+    log.output(b"")
+    for number in range(2_000):
+        log.output(b"%d\n" % number)
+    assert log._tail is not None and sum(map(len, log._tail)) < 4096 + 5
+    whole = b"".join(b"%d\n" % number for number in range(2_000))
+    assert log.close_tail("end") == (whole + b"end\n")[-4096:]
+    log.deliver()
+
+
 def test_a_line_is_not_younger_than_the_frame_that_was_written_after_it() -> None:
     entries = OutputParser().feed(b"one\ntwo\n" + frame(b"[WARNING] three") + b"four\n", 9000)
     assert entries == [(5000, "one\n"), (5000, "two\n"), (5000, "[WARNING] three"), (9000, "four\n")]

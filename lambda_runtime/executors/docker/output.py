@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_runtime.executors.base import SandboxSpec
+from lambda_runtime.executors.pipes import ReadEnd
 
 _READ_BYTES = 64 * 1024
 _REST_OF_A_LINE_S = 0.05
@@ -29,28 +30,16 @@ class NamedPipe:
     def __init__(self, path: Path, on_output: Callable[[bytes], None]) -> None:
         os.mkfifo(path)
         path.chmod(0o622)  # Others, as the function is one, may write; mkfifo's mode is cut by the umask.
-        self._loop = asyncio.get_running_loop()
-        self._on_output = on_output
-        self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._loop.add_reader(self._descriptor, self.drain)
+        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._read_end = ReadEnd(asyncio.get_running_loop(), descriptor, on_output)
 
     def drain(self) -> None:
-        """Hand over everything that is there. Never waits."""
-        while self._descriptor >= 0:
-            try:
-                data = os.read(self._descriptor, _READ_BYTES)
-            except BlockingIOError:
-                return
-            self._on_output(data)
-            if len(data) < _READ_BYTES:
-                return
+        """Hand over everything that was written until now. Never waits."""
+        self._read_end.drain()
 
     def close(self) -> None:
         """Read no more. May be called twice."""
-        if self._descriptor >= 0:
-            self._loop.remove_reader(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._read_end.close()
 
 
 class AttachedOutput:

@@ -8,34 +8,26 @@ import fcntl
 import os
 from collections.abc import Callable
 
+from lambda_runtime.executors.pipes import ReadEnd
+
 _PIPE_BYTES = 256 * 1024
-_READ_BYTES = 64 * 1024
 
 
 class OutputPipe:
     """A pipe that all of them have: what they wrote, in the order in which they wrote it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_output: Callable[[bytes], None]) -> None:
-        self._loop = loop
         self.on_output = on_output
-        self._read, self.write_end = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self._read, False)
+        read_end, self.write_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(read_end, False)
         # A larger pipe lets a function print much without waiting; the kernel limits how many a user may have.
         with contextlib.suppress(OSError):
             fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        loop.add_reader(self._read, self.drain)
+        self._read_end = ReadEnd(loop, read_end, lambda data: self.on_output(data))
 
     def drain(self) -> None:
-        """Hand over everything that is there. Never waits."""
-        while self._read >= 0:
-            try:
-                data = os.read(self._read, _READ_BYTES)
-            except BlockingIOError:
-                return
-            if not data:
-                self.close()
-                return
-            self.on_output(data)
+        """Hand over everything that was written until now. Never waits."""
+        self._read_end.drain()
 
     def close_write_end(self) -> None:
         """Our copy of the write end, once the sandbox has its own."""
@@ -46,7 +38,4 @@ class OutputPipe:
     def close(self) -> None:
         """Stop reading. May be called twice."""
         self.close_write_end()
-        if self._read >= 0:
-            self._loop.remove_reader(self._read)
-            os.close(self._read)
-            self._read = -1
+        self._read_end.close()
