@@ -92,7 +92,7 @@ class Contained:
 
     def stop(self) -> None:
         """Stop and remove it; fails if it leaves something."""
-        self.container.stop(timeout=20)
+        self.container.stop(timeout=60)
         left = [each.id for each in (*self.environments, *self.volumes)]
         log = self.log()
         self.container.remove(force=True, v=True)
