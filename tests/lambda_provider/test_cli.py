@@ -59,16 +59,8 @@ def get_json(url: str) -> Any:
 # start
 
 
-def test_the_gateway_is_ready_within_two_seconds(start_gateway: Any, stop_gateway: Any) -> None:
-    """The first of several that is. What it stood in line for a processor is not its time (kernel: sched-stats.rst)."""
-
-    def is_quick() -> bool:
-        running = start_gateway()
-        _, in_line_ns, _ = Path(f"/proc/{running.process.pid}/schedstat").read_text().split()
-        stop_gateway(running)
-        return bool(running.ready_after_s - int(in_line_ns) / 1e9 < 2)
-
-    assert any(is_quick() for _ in range(6))
+def test_the_gateway_is_ready_within_two_seconds(own_gateway: Any) -> None:
+    assert own_gateway.ready_after_s < 2
 
 
 def test_one_line_says_where_and_how(own_gateway: Any, stop_gateway: Any) -> None:
@@ -81,7 +73,7 @@ def test_one_line_says_where_and_how(own_gateway: Any, stop_gateway: Any) -> Non
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_gateway_cleanly(own_gateway: Any, number: signal.Signals) -> None:
     own_gateway.process.send_signal(number)
-    assert own_gateway.process.wait(30) == 0
+    assert own_gateway.process.wait(15) == 0
 
 
 def test_a_busy_port_is_named_and_the_status_is_1(cli: Cli) -> None:
@@ -247,7 +239,7 @@ def test_following_logs_shows_new_lines_as_they_come(gateway: Any, deploy: Any, 
         finally:
             give_up.cancel()
             follower.send_signal(signal.SIGINT)
-        assert follower.wait(30) == 130
+        assert follower.wait(10) == 130
 
 
 def test_status_shows_the_gateway_and_its_operations(cli: Cli, gateway: Any) -> None:
