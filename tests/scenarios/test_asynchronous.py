@@ -458,10 +458,8 @@ def test_accepting_durably_is_fast(own_gateway, client_for, zip_of, tmp_path):
     account = Account(running.url, client_for, zip_of)
     name = account.functions.create("quick", RUNS)
     with Witness() as witness, ThreadPoolExecutor(8) as pool:
-        took_s = []
-        for _ in range(4):  # The quickest hundred, on a busy machine.
-            begun = time.monotonic()
-            list(pool.map(lambda n: account.send(name, {"port": witness.port, "id": str(n)}), range(100)))
-            took_s.append(time.monotonic() - begun)
+        begun = time.monotonic()
+        list(pool.map(lambda n: account.send(name, {"port": witness.port, "id": str(n)}), range(400)))
+        took_s = time.monotonic() - begun
         witness.until(lambda heard: len(heard) == 400)
-    assert min(took_s) < 2.5
+    assert took_s < 10

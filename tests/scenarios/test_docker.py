@@ -281,9 +281,9 @@ def test_a_container_that_is_killed_fails_its_invoke_at_once_and_the_next_one_wo
     with concurrent.futures.ThreadPoolExecutor() as pool:
         invoke = pool.submit(functions.invoke, "killed", {"sleep": 50})
         machine.eventually(lambda: health(running.port)["in_use"]["on_demand"] == 1, "the container has the invoke")
+        began = time.monotonic()
         (container,) = containers()
         container.kill()
-        began = time.monotonic()
         outcome = invoke.result(20)
     assert outcome.payload["errorType"] == "Runtime.ExitError"
     assert time.monotonic() - began < 5

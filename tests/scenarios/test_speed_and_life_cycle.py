@@ -68,17 +68,14 @@ def test_fifty_first_invokes_at_once_all_succeed_and_run_side_by_side(deploy, re
 
 
 def test_cold_starts_at_once_take_much_less_than_one_after_the_other_in_containers(deploy, result):
-    for _ in range(3):  # The machine may have something else to do.
-        name = deploy(MEET, Timeout=120)
-        with Rendezvous() as place, ThreadPoolExecutor(20) as pool:
-            began = time.monotonic()
-            answers = [pool.submit(result, name, place.port) for _ in range(20)]
-            place.await_guests(20)
-            took = time.monotonic() - began
-            place.let_go()
-            assert len({answer.result() for answer in answers}) == 20
-        if took < 10:
-            break
+    name = deploy(MEET, Timeout=120)
+    with Rendezvous() as place, ThreadPoolExecutor(20) as pool:
+        began = time.monotonic()
+        answers = [pool.submit(result, name, place.port) for _ in range(20)]
+        place.await_guests(20)
+        took = time.monotonic() - began
+        place.let_go()
+        assert len({answer.result() for answer in answers}) == 20
     assert took < 10, "half a second an environment is what others need; this is a bound for a busy machine"
 
 
