@@ -52,7 +52,7 @@ def metrics_of(message: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         return
     try:
         root = json.loads(_PREFIX.sub("", message, count=1))
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     about = root.get("_aws") if isinstance(root, dict) else None
     if not isinstance(about, dict) or (moment := _moment(about.get("Timestamp"))) is None:
@@ -71,6 +71,8 @@ def _data(root: Mapping[str, Any], directive: Mapping[str, Any]) -> Iterator[dic
     for definition in _list(directive.get("Metrics"))[:_MAX_METRICS]:
         if not isinstance(definition, dict) or not isinstance(name := definition.get("Name"), str):
             continue
+        if not isinstance(unit := definition.get("Unit", "None"), str):
+            continue
         target = root.get(name)
         values: list[Any] = target if isinstance(target, list) else [target]
         if not values or len(values) > _MAX_VALUES or not all(_is_number(value) for value in values):
@@ -80,7 +82,7 @@ def _data(root: Mapping[str, Any], directive: Mapping[str, Any]) -> Iterator[dic
                 "MetricName": name,
                 "Dimensions": dimensions,
                 "Values": [float(value) for value in values],
-                "Unit": definition.get("Unit", "None"),
+                "Unit": unit,
             }
 
 
@@ -98,7 +100,12 @@ def _list(value: Any) -> Sequence[Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # JSON bounds no integer.
+        return False
 
 
 def _moment(timestamp_ms: Any) -> datetime | None:
