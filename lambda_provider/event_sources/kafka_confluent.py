@@ -36,6 +36,16 @@ _LET_GO_S = 30.0
 _LASTING = frozenset({AUTHENTICATION_ERROR, AUTHORIZATION_ERROR})
 """What trying again at once does not help against."""
 
+CONNECTION: Mapping[str, Any] = {
+    "fetch.message.max.bytes": 2 * 1024 * 1024,
+    "socket.keepalive.enable": True,
+    "socket.timeout.ms": 15_000,
+    "reconnect.backoff.ms": 500,
+    "reconnect.backoff.max.ms": 10_000,
+    "client.id": "lambda-provider",
+}
+"""What members of consumer groups and of share groups have in common."""
+
 _SETTINGS: Mapping[str, Any] = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
@@ -47,12 +57,7 @@ _SETTINGS: Mapping[str, Any] = {
     "heartbeat.interval.ms": 2_500,
     "topic.metadata.refresh.interval.ms": 30_000,
     "queued.max.messages.kbytes": 16_384,
-    "fetch.message.max.bytes": 2 * 1024 * 1024,
-    "socket.keepalive.enable": True,
-    "socket.timeout.ms": 15_000,
-    "reconnect.backoff.ms": 500,
-    "reconnect.backoff.max.ms": 10_000,
-    "client.id": "lambda-provider",
+    **CONNECTION,
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 from lambda_provider.event_sources.kafka_client import Listener, Start
 from lambda_provider.event_sources.kafka_cluster import Cluster
-from lambda_provider.event_sources.kafka_confluent import ConfluentClient, Whisper
+from lambda_provider.event_sources.kafka_confluent import CONNECTION, ConfluentClient, Whisper
 from lambda_provider.event_sources.kafka_records import Record
 from lambda_provider.event_sources.source import NOT_VALID, SourceProblem
 
@@ -26,12 +26,7 @@ _SETTINGS: Mapping[str, Any] = {
     "share.acknowledgement.mode": "explicit",
     # A function may take 15 minutes, and be tried again. Heartbeats do not depend on it.
     "max.poll.interval.ms": 24 * 3600 * 1000,
-    "fetch.message.max.bytes": 2 * 1024 * 1024,
-    "socket.keepalive.enable": True,
-    "socket.timeout.ms": 15_000,
-    "reconnect.backoff.ms": 500,
-    "reconnect.backoff.max.ms": 10_000,
-    "client.id": "lambda-provider",
+    **CONNECTION,
 }
 
 
