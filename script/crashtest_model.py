@@ -170,10 +170,12 @@ class Client:
                 function["versions"][each["Version"]] = content
         for name, function in found["functions"].items():
             function |= self._look_at(client, name)
-        for layer in client.list_layers()["Layers"]:
-            if layer["LayerName"].startswith(f"{self.prefix}-"):
-                versions = client.list_layer_versions(LayerName=layer["LayerName"])["LayerVersions"]
-                found["layers"][layer["LayerName"]] = {str(each["Version"]): each["Description"] for each in versions}
+        pages = client.get_paginator("list_layers").paginate()
+        for name in (item["LayerName"] for page in pages for item in page["Layers"]):
+            if name.startswith(f"{self.prefix}-"):
+                pages = client.get_paginator("list_layer_versions").paginate(LayerName=name)
+                versions = [item for page in pages for item in page["LayerVersions"]]
+                found["layers"][name] = {str(each["Version"]): each["Description"] for each in versions}
         pages = client.get_paginator("list_event_source_mappings").paginate()
         for mapping in (item for page in pages for item in page["EventSourceMappings"]):
             (topic,) = mapping["Topics"]
